@@ -1,0 +1,31 @@
+//! `cargo xtask fuzz`: runs the graph fuzzer of `crates/sim` and passes the arguments on.
+
+use crate::shell::{self, Fail};
+use crate::workspace::Workspace;
+
+/// Why there is nothing to run, if there is nothing.
+pub(crate) fn missing(workspace: &Workspace) -> Option<&'static str> {
+    let there = workspace.has_target("tidegate-sim", "bin", "tidegate-sim");
+    (!there).then_some("there is no package `tidegate-sim` with a binary (crates/sim)")
+}
+
+/// Runs the fuzzer in a release build: it is a search, and time is what it spends.
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
+    if let Some(why) = missing(workspace) {
+        return Err(Fail::red(format!("cannot fuzz: {why}")));
+    }
+    let mut command = shell::cargo();
+    command.current_dir(&workspace.root).args(["run", "--quiet", "--release", "-p", "tidegate-sim", "--", "fuzz"]);
+    shell::run(command.args(args))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_fuzzer_is_said_plainly() {
+        let bare = Workspace { root: "x".into(), target: "x".into(), members: Vec::new() };
+        assert!(matches!(run(&bare, &[]), Err(Fail::Red(text)) if text.contains("crates/sim")));
+    }
+}
