@@ -1,0 +1,93 @@
+//! [`Node`]: where rows that became several (fork, expansion) or one (join) come together again.
+//!
+//! A node knows for each of its rows how many live ticket rows still stand for it, and the worst outcome so far. When
+//! the last of them settles, the row settles at its origin. Forking or expanding rows that already belong to a node
+//! raises those numbers in place (worst-of is associative), so only a join ever stands above another node.
+
+use crate::sync::{Mutex, lock};
+
+use super::cells::{Cells, Finished};
+use super::few::Few;
+use super::part::{Part, Plain};
+use super::runs::{Run, Runs};
+use super::verdict::Verdict;
+
+/// Rows that are waited for, and where they go when they are finished.
+pub(super) struct Node {
+    origin: Origin,
+    cells: Mutex<Cells>,
+}
+
+/// What a finished row of the node means to those above.
+enum Origin {
+    /// Row `i` of the node is row `i` of these parts, written out.
+    Rows(Few<Plain>),
+    /// The node has one row; it stands for all rows of all these parts.
+    Joint(Few<Part>),
+}
+
+impl Node {
+    /// A node over the rows of `origin`, each awaited as often as `awaited` says (in row order, without gaps).
+    pub(super) fn over_rows(origin: Few<Plain>, awaited: &Runs) -> Self {
+        Self { origin: Origin::Rows(origin), cells: Mutex::new(Cells::new(awaited)) }
+    }
+
+    /// A node of one row that stands for all of `origin` and is awaited `outputs` times.
+    pub(super) fn joint(origin: Few<Part>, outputs: u32) -> Self {
+        let awaited = Runs::one(Run { start: 0, len: 1, times: outputs });
+        Self { origin: Origin::Joint(origin), cells: Mutex::new(Cells::new(&awaited)) }
+    }
+
+    /// More ticket rows now stand for these node rows. The caller holds a ticket for each of them, so none can
+    /// finish meanwhile.
+    pub(super) fn await_more(&self, gained: &Runs) {
+        lock(&self.cells).await_more(gained);
+    }
+
+    /// These ticket rows ended. What is thereby finished settles at its origin, after the lock is released: until
+    /// then it counts as in flight there.
+    pub(super) fn settle(&self, runs: &Runs, verdict: &Verdict) {
+        if runs.rows() == 0 {
+            return;
+        }
+        let finished = lock(&self.cells).settle(runs, verdict);
+        match &self.origin {
+            Origin::Rows(parts) => finish_rows(parts, finished),
+            Origin::Joint(parts) => {
+                for row in finished {
+                    parts.iter().for_each(|part| part.settle(&row.verdict));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Whoever holds an awaited row holds this node too, so nothing can be awaited any more.
+        debug_assert!(
+            std::thread::panicking() || lock(&self.cells).all_finished(),
+            "a node died with rows that nobody settled"
+        );
+    }
+}
+
+/// Settles finished rows at the parts they came from.
+fn finish_rows(parts: &Few<Plain>, mut finished: Vec<Finished>) {
+    finished.sort_unstable_by_key(|stretch| stretch.start);
+    let mut finished = finished.into_iter().peekable();
+    let mut base = 0;
+    for part in parts.iter() {
+        let end = base + part.count;
+        while let Some(stretch) = finished.peek_mut().filter(|stretch| stretch.start < end) {
+            let count = stretch.len.min(end - stretch.start);
+            part.settle(count, &stretch.verdict);
+            stretch.start += count;
+            stretch.len -= count;
+            if stretch.len == 0 {
+                finished.next();
+            }
+        }
+        base = end;
+    }
+}
