@@ -1,0 +1,26 @@
+//! The builder: a pipeline is put together from typed flows, checked as a whole, and only then started.
+//!
+//! Nothing runs while a pipeline is built. Mistakes are collected and reported together by
+//! [`PipelineBuilder::build`], each with the name of the stage or edge it is about.
+
+mod calls;
+mod draft;
+mod error;
+mod flow;
+mod junction;
+mod launch;
+mod ops;
+mod options;
+mod plan;
+mod shape;
+
+pub use self::calls::CallFlow;
+pub use self::draft::PipelineBuilder;
+pub use self::error::{BuildError, BuildErrors};
+pub use self::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
+pub use self::junction::Branch;
+pub(crate) use self::launch::{SettleFuture, StageFuture};
+pub use self::ops::Extended;
+pub use self::options::{SinkOptions, SourceOptions};
+pub use self::plan::Pipeline;
+pub use self::shape::DeadLetters;

@@ -1,0 +1,153 @@
+//! Where a flow becomes several: forks, partitions, diversions and taps.
+
+use tidegate_flow::graph::{Branch as GraphBranch, FanOut};
+use tidegate_flow::{Bytes, EdgeSpec, Items, Nack, Share, Weigh};
+
+use super::error::BuildError;
+use super::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
+use super::ops::Extended;
+use crate::dead_letter::DeadLetterPort;
+use crate::ops::{Divert, Tap, TryOr};
+use crate::outlet::{ForkOutlet, PartitionOutlet, Router};
+use crate::records::{RecordOp, Records};
+use crate::stage::Inlet;
+use crate::transform::Transform;
+
+/// One branch of a fork: its edge, and whether settlement waits for it.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    spec: EdgeSpec,
+    required: bool,
+}
+
+impl Branch {
+    /// A record is settled only when this branch has settled it, and the worst outcome counts.
+    #[must_use]
+    pub fn required(spec: impl Into<EdgeSpec>) -> Self {
+        Self { spec: spec.into(), required: true }
+    }
+
+    /// What this branch loses is counted on the branch and concerns nobody else. Give it a policy that sheds, or it
+    /// will slow its siblings down when it is full.
+    #[must_use]
+    pub fn best_effort(spec: impl Into<EdgeSpec>) -> Self {
+        Self { spec: spec.into(), required: false }
+    }
+}
+
+impl<I, U, V> Flow<I, U, V>
+where
+    I: Inlet,
+    U: Transform<I::Payload>,
+    V: Transform<U::Out>,
+    V::Out: Head,
+{
+    /// Sends every record to every branch. The branches share the payload; each has an edge of its own, so that a slow
+    /// branch hurts only itself as far as its window and policy go. A blocking branch that is full makes all wait.
+    pub fn fork<const N: usize>(self, branches: [Branch; N]) -> [EdgeFlow<V::Out>; N]
+    where
+        V::Out: Share,
+    {
+        let builder = self.builder.clone();
+        let mut ends = Vec::with_capacity(N);
+        let flows = branches.map(|branch| {
+            // The branches share one charge, which stays with this stage until the last of them lets go; so what they
+            // may hold is this stage's to reserve.
+            let explicit = branch.spec.window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes;
+            let holds = if explicit { branch.spec.window.bytes } else { Bytes::ZERO };
+            let (end, rx) = builder.new_edge(branch.spec);
+            let mut draft = builder.lock();
+            draft.stage(self.stage).shared += holds;
+            draft.graph.add_producer(end.id, self.stage);
+            let stage = draft.graph.stage_mut(self.stage);
+            stage.fan_out = FanOut::Fork;
+            if let (Some(port), false) = (stage.outputs.last_mut(), branch.required) {
+                port.branch = GraphBranch::BestEffort;
+            }
+            drop(draft);
+            ends.push((end, branch.required));
+            builder.edge_flow(rx)
+        });
+        if !ends.iter().any(|(_, required)| *required) {
+            let mut draft = builder.lock();
+            let stage = draft.stage(self.stage).name.to_string();
+            draft.errors.push(match N {
+                0 => BuildError::TooFewBranches { stage, branches: N },
+                _ => BuildError::NoRequiredBranch { stage },
+            });
+        }
+        self.finish(move |launch| {
+            ForkOutlet::new(ends.into_iter().map(|(end, required)| (launch.producer(end), required)).collect())
+        });
+        flows
+    }
+
+    /// Sends every record to one branch, chosen row by row.
+    pub fn route<const N: usize>(self, router: impl Router<V::Out>, specs: [EdgeSpec; N]) -> [EdgeFlow<V::Out>; N] {
+        let builder = self.builder.clone();
+        if N == 0 {
+            let mut draft = builder.lock();
+            let stage = draft.stage(self.stage).name.to_string();
+            draft.errors.push(BuildError::TooFewBranches { stage, branches: N });
+        }
+        let mut ends = Vec::with_capacity(N);
+        let flows = specs.map(|spec| {
+            let (end, rx) = builder.new_edge(spec);
+            let mut draft = builder.lock();
+            draft.graph.add_producer(end.id, self.stage);
+            draft.graph.stage_mut(self.stage).fan_out = FanOut::Route;
+            drop(draft);
+            ends.push(end);
+            builder.edge_flow(rx)
+        });
+        self.finish(move |launch| {
+            PartitionOutlet::new(ends.into_iter().map(|end| launch.producer(end)).collect(), router)
+        });
+        flows
+    }
+
+    /// Shows every record to a port on the side without ever waiting for it: what the port's edge cannot take at once
+    /// is shed there. The main flow is not affected.
+    pub fn wire_tap(self, port: &Port<V::Out>) -> Extended<I, U, V, Tap<V::Out>, U::Out, V::Out>
+    where
+        V::Out: Share,
+    {
+        let end = self.builder.tap_producer(port, self.stage);
+        self.transform(Tap::new(end))
+    }
+}
+
+impl<I, U, C> RecordFlow<I, U, C>
+where
+    I: Inlet,
+    C: RecordOp,
+    U: Transform<I::Payload, Out = Items<C::In>>,
+{
+    /// Sends the records for which `predicate` holds to a port, and passes the others on. A full port makes this stage
+    /// wait unless its edge sheds.
+    pub fn divert_to<F>(
+        self,
+        port: &Port<Items<C::Out>>,
+        predicate: F,
+    ) -> Extended<I, U, Records<C>, Divert<C::Out, F>, Items<C::In>, Items<C::Out>>
+    where
+        F: FnMut(&C::Out) -> bool + Send + 'static,
+    {
+        let end = self.builder.side_producer(port, self.stage);
+        self.transform(Divert::new(predicate, end))
+    }
+
+    /// Makes one record of each; what `function` gives back with a reason goes to a dead letter port.
+    pub fn try_map_or<T, F>(
+        self,
+        port: &Port<Items<C::Out>>,
+        function: F,
+    ) -> Extended<I, U, Records<C>, TryOr<C::Out, F>, Items<C::In>, Items<C::Out>>
+    where
+        T: Weigh + Send + 'static,
+        F: FnMut(C::Out) -> Result<T, (C::Out, Nack)> + Send + 'static,
+    {
+        let end = self.builder.side_producer(port, self.stage);
+        self.transform(TryOr::new(function, DeadLetterPort::new(end)))
+    }
+}

@@ -1,0 +1,153 @@
+//! Starting stages: what all of them share, and what each is given.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Waker};
+
+use tidegate_flow::settle::WindowSpec;
+use tidegate_flow::{Account, Batch, Bytes, FlowCounter, Payload, Spares, StageClock, StageId, Weight, Window};
+
+use super::flow::{EdgeEnd, EdgeStart};
+use crate::clock::{Clock, edge_clock};
+use crate::context::{StageContext, Supervision};
+use crate::drain::{Intake, KillSwitch};
+use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
+use crate::ingress::{Classifier, IngressSettings, Source, SourceInlet};
+use crate::probe::{Due, SourceProbe};
+use crate::settle::{SettleProbe, settle_loop};
+use crate::spares::SpareLists;
+use crate::stage::StageEnd;
+
+/// A stage's work, not yet spawned.
+pub(crate) type StageFuture = Pin<Box<dyn Future<Output = StageEnd> + Send>>;
+
+/// A task that reports settled records to a source.
+pub(crate) type SettleFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What all stages of a pipeline share when they start.
+pub(super) struct Launch {
+    pub(super) clock: Clock,
+    pub(super) batch: Weight,
+    pub(super) spares: SpareLists,
+    /// What the sources brought up while they were started.
+    pub(super) sources: Mutex<Vec<StartedSource>>,
+}
+
+/// A source that was started: how to look at it, and the task that settles.
+pub(super) struct StartedSource {
+    pub(super) stage: StageId,
+    pub(super) probe: Arc<dyn SourceProbe>,
+    pub(super) settle: SettleFuture,
+}
+
+/// What one stage is given when it starts.
+pub(crate) struct StageLaunch<'a> {
+    pub(super) pipeline: &'a Launch,
+    pub(super) id: StageId,
+    pub(super) name: Arc<str>,
+    pub(super) times: StageClock,
+    pub(super) due: Due,
+    pub(super) counter: FlowCounter,
+    /// Pays for what the stage has in hand.
+    pub(super) account: Account,
+    /// Pays for what its steps hold back.
+    pub(super) held_account: Account,
+    /// Pays for what a source reads.
+    pub(super) intake_account: Account,
+    pub(super) supervision: Supervision,
+    /// The settle window of a source.
+    pub(super) window: WindowSpec,
+}
+
+impl StageLaunch<'_> {
+    pub(super) fn context(&self) -> StageContext {
+        StageContext {
+            name: Arc::clone(&self.name),
+            clock: self.times.clone(),
+            due: self.due.clone(),
+            counter: self.counter.clone(),
+            account: self.account.clone(),
+            held: self.held_account.clone(),
+            supervision: self.supervision.clone(),
+            chunk: self.pipeline.batch.bytes,
+            spares: self.pipeline.spares.clone(),
+            consumer_is_idle: false,
+        }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.pipeline.clock
+    }
+
+    pub(super) fn spares<P: Payload>(&self) -> Spares<P> {
+        self.pipeline.spares.of()
+    }
+
+    /// A producer's end with the stage's clock in it.
+    pub(super) fn producer<P: Payload>(&self, end: EdgeEnd<P>) -> EdgeTx<Batch<P>> {
+        let EdgeEnd { id, mut tx } = end;
+        tx.set_clock(edge_clock(&self.times, id));
+        tx
+    }
+
+    /// The consumer's end with the stage's clock in it.
+    pub(super) fn consumer<P: Payload>(&self, start: EdgeStart<P>) -> EdgeRx<Batch<P>> {
+        let EdgeStart { id, mut rx } = start;
+        rx.set_clock(edge_clock(&self.times, id));
+        rx
+    }
+
+    pub(super) fn source_inlet<S: Source>(
+        &self,
+        mut source: S,
+        intake: Intake,
+        classifier: Option<Box<dyn Classifier<S::Payload>>>,
+        acks: bool,
+    ) -> SourceInlet<S> {
+        let window = match Window::new(self.window) {
+            Ok(window) => window,
+            Err(error) => unreachable!("the plan checked the settle window: {error}"),
+        };
+        let committer = source.committer();
+        let closing = KillSwitch::new();
+        let started = StartedSource {
+            stage: self.id,
+            settle: Box::pin(settle_loop(window.clone(), committer, closing.intake())),
+            probe: Arc::new(SettleProbe { window: window.clone(), closing }),
+        };
+        self.pipeline.sources.lock().unwrap_or_else(PoisonError::into_inner).push(started);
+        let settings = IngressSettings { batch: self.pipeline.batch, classifier, acks };
+        SourceInlet::new(source, window, self.intake_account.clone(), intake, settings, self.spares())
+    }
+}
+
+/// The account of an edge, once the pipeline is planned; until then nothing is charged, because nothing is sent.
+#[derive(Default)]
+pub(super) struct EdgeAccount(OnceLock<Account>);
+
+impl EdgeAccount {
+    pub(super) fn bind(&self, account: Account) {
+        // A second plan of the same edge cannot happen: planning consumes the draft.
+        drop(self.0.set(account));
+    }
+}
+
+impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
+    fn charge(&self, batch: &mut Batch<P>) -> bool {
+        // A batch that is larger than the edge may ever hold goes in alone, and its charge stays where it is: with the
+        // stage that made it, which is in debt and takes nothing until the batch has moved on.
+        self.0.get().is_none_or(|account| batch.rebind(account).is_ok() || account.used().is_zero())
+    }
+
+    fn wake_when_free(&self, batch: &Batch<P>, waker: &Waker) {
+        let Some(account) = self.0.get() else { return };
+        let mut task = Context::from_waker(waker);
+        // What can never be had is let in when the account is empty: wait for that, not for ever. The whole lease moves,
+        // and it may be larger than what the payload retains.
+        let needed = batch.payload.retained_bytes().max(batch.lease.bytes()).max(Bytes::new(1)).min(account.largest());
+        if account.poll_room(&mut task, needed).is_ready() {
+            waker.wake_by_ref();
+        }
+    }
+}

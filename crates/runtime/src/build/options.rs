@@ -1,0 +1,124 @@
+//! What can be said about sources and sinks beyond their type.
+
+use tidegate_flow::{Bytes, Items, Payload, Time, Weigh};
+
+use super::draft::SettleDraft;
+use super::flow::Port;
+use crate::drain::KillSwitch;
+use crate::egress::SinkPolicy;
+use crate::ingress::{Class, Classifier, Source};
+
+/// A source, and how to read it.
+pub struct SourceOptions<S: Source> {
+    pub(super) source: S,
+    pub(super) classifier: Option<Box<dyn Classifier<S::Payload>>>,
+    pub(super) settle: SettleDraft,
+    pub(super) kill: Option<KillSwitch>,
+    pub(super) acks: bool,
+}
+
+impl<S: Source> From<S> for SourceOptions<S> {
+    fn from(source: S) -> Self {
+        Self::new(source)
+    }
+}
+
+impl<S: Source> SourceOptions<S> {
+    /// `source` with the defaults: one lane, no deadlines, a settle window as large as the buffers behind it need.
+    #[must_use]
+    pub fn new(source: S) -> Self {
+        Self { source, classifier: None, settle: SettleDraft::default(), kill: None, acks: true }
+    }
+
+    /// Sorts records into lanes and buckets and gives them deadlines.
+    #[must_use]
+    pub fn classify(mut self, classifier: impl Classifier<S::Payload>) -> Self {
+        self.classifier = Some(Box::new(classifier));
+        self
+    }
+
+    /// At most this many bytes may be unsettled at once. A window that cannot hold what the buffers behind the source
+    /// can hold is refused when the pipeline is built.
+    #[must_use]
+    pub fn settle_bytes(mut self, bytes: Bytes) -> Self {
+        self.settle.bytes = Some(bytes);
+        self
+    }
+
+    /// At most this many batches of each lane may be unsettled at once; checked like the bytes.
+    #[must_use]
+    pub fn settle_slots(mut self, slots: u32) -> Self {
+        self.settle.slots = Some(slots);
+        self
+    }
+
+    /// Reads without acknowledging: nothing settles, no position is committed, and the source has no row in the ledger.
+    /// For sources that nobody can ask again. Stages and edges count as ever. A source that answers each request when it
+    /// has settled gets no watches, so do not use this with one.
+    #[must_use]
+    pub const fn without_acks(mut self) -> Self {
+        self.acks = false;
+        self
+    }
+
+    /// Ends this source, and only this, when the switch is thrown.
+    #[must_use]
+    pub fn kill_switch(mut self, switch: &KillSwitch) -> Self {
+        self.kill = Some(switch.clone());
+        self
+    }
+}
+
+/// Classifies typed rows one by one.
+struct ByRow<F>(F);
+
+impl<T, F> Classifier<Items<T>> for ByRow<F>
+where
+    T: Weigh + Send + 'static,
+    F: FnMut(&T, Time) -> Class + Send + 'static,
+{
+    fn classify(&mut self, payload: &Items<T>, now: Time, classes: &mut Vec<Class>) {
+        classes.extend(payload.as_slice().iter().map(|record| (self.0)(record, now)));
+    }
+}
+
+impl<T, S> SourceOptions<S>
+where
+    T: Weigh + Send + 'static,
+    S: Source<Payload = Items<T>>,
+{
+    /// Sorts records into lanes and buckets and gives them deadlines, record by record. `classify` is given the record
+    /// and the time since the pipeline started.
+    #[must_use]
+    pub fn classify_by(self, classify: impl FnMut(&T, Time) -> Class + Send + 'static) -> Self {
+        self.classify(ByRow(classify))
+    }
+}
+
+/// What the runtime does around a sink: retries, a time limit, dead letters.
+pub struct SinkOptions<'a, P: Payload> {
+    pub(super) policy: SinkPolicy,
+    pub(super) dead_letters: Option<&'a Port<P>>,
+}
+
+impl<P: Payload> Default for SinkOptions<'_, P> {
+    fn default() -> Self {
+        Self { policy: SinkPolicy::default(), dead_letters: None }
+    }
+}
+
+impl<'a, P: Payload> SinkOptions<'a, P> {
+    /// Retries and times out as `policy` says.
+    #[must_use]
+    pub fn policy(mut self, policy: SinkPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Records that the sink refuses for good go to this port, with the cause, instead of back to their source.
+    #[must_use]
+    pub fn dead_letters(mut self, port: &'a Port<P>) -> Self {
+        self.dead_letters = Some(port);
+        self
+    }
+}

@@ -1,0 +1,233 @@
+//! [`StageContext`]: what a stage hands to the operators it runs: the time, its counters, its account, and what to do
+//! after a fault.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_flow::{
+    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Nack, NackKind, OverBudget, Payload, Records, Spares,
+    StageClock, Time,
+};
+
+use crate::clock::edge_clock;
+use crate::edge::EdgeClock;
+use crate::probe::Due;
+use crate::spares::SpareLists;
+
+/// What a stage does after an operator refused a record or panicked.
+///
+/// The record at fault is always refused for good; this says what happens to the stage. A record that goes to a dead
+/// letter port is dealt with, so that it is no fault, and only a panic is answered with a restart: a record that was
+/// refused has left the state of the operators as it should be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Supervision {
+    /// Stop the pipeline with the cause. Records in flight are abandoned, so a source that can replay them will.
+    Stop,
+    /// Go on with the next record; the operators keep their state. The default.
+    #[default]
+    Resume,
+    /// Start the operators afresh, with their state lost, after a pause that grows with the number of faults.
+    Restart(Backoff),
+}
+
+impl Supervision {
+    /// What to do after the given number of faults, the last of them `now`.
+    pub(crate) fn after(&self, faults: u32, now: Time) -> AfterFault {
+        match self {
+            Self::Stop => AfterFault::Stop,
+            Self::Resume => AfterFault::Resume,
+            Self::Restart(backoff) => {
+                backoff.pause(faults).map_or(AfterFault::Stop, |pause| AfterFault::Restart(now + pause))
+            }
+        }
+    }
+}
+
+/// A pause that doubles with each fault, up to a bound.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Backoff {
+    /// The first pause.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// How many faults are answered with a restart before the stage stops for good.
+    pub restarts: u32,
+}
+
+impl Default for Backoff {
+    /// 100 ms, doubling to 30 s, ten restarts.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(100), longest: Duration::from_secs(30), restarts: 10 }
+    }
+}
+
+impl Backoff {
+    /// The pause after the given fault (1 is the first), or `None` when there were too many.
+    #[must_use]
+    pub fn pause(&self, fault: u32) -> Option<Duration> {
+        if fault > self.restarts {
+            return None;
+        }
+        let doubled = self.first.saturating_mul(1 << fault.saturating_sub(1).min(30));
+        Some(doubled.min(self.longest))
+    }
+}
+
+/// What to do now, after a fault.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum AfterFault {
+    /// Go on with the next record.
+    Resume,
+    /// Start afresh at this moment.
+    Restart(Time),
+    /// Stop the stage.
+    Stop,
+}
+
+/// What operators are given at each call.
+pub struct StageContext {
+    pub(crate) name: Arc<str>,
+    pub(crate) clock: StageClock,
+    /// When the wait for a remote ends at the latest, for stall detection.
+    pub(crate) due: Due,
+    pub(crate) counter: FlowCounter,
+    /// Pays for what the stage has in hand beyond what its input already pays for.
+    pub(crate) account: Account,
+    /// Pays for what its steps hold back from one batch to the next.
+    pub(crate) held: Account,
+    pub(crate) supervision: Supervision,
+    pub(crate) chunk: Bytes,
+    pub(crate) spares: SpareLists,
+    /// Whether what is downstream waits for input: the moment to send partial batches.
+    pub(crate) consumer_is_idle: bool,
+}
+
+impl Drop for StageContext {
+    /// What a stage still held when it ended is abandoned; its tickets say the same.
+    fn drop(&mut self) {
+        self.counter.record(|flows| {
+            flows.abandoned += flows.held;
+            flows.held = Records::ZERO;
+        });
+    }
+}
+
+impl StageContext {
+    /// The time, read once when the stage's task was polled.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The name of the stage.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The counters of the stage.
+    #[must_use]
+    pub fn counter(&self) -> &FlowCounter {
+        &self.counter
+    }
+
+    /// The account that pays for what the stage holds in hand.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The account that pays for what steps hold back from one batch to the next (a partial batch, state for each key).
+    /// Not the one above, or a step that holds much would leave its neighbours nothing to work with.
+    #[must_use]
+    pub fn held(&self) -> &Account {
+        &self.held
+    }
+
+    /// The emptied payloads of one type that the stages of the pipeline share.
+    #[must_use]
+    pub fn spares<P: Payload>(&self) -> Spares<P> {
+        self.spares.of()
+    }
+
+    /// A clock for an edge that an operator of this stage sends to.
+    pub(crate) fn edge_clock(&self, edge: EdgeId) -> Arc<dyn EdgeClock> {
+        edge_clock(&self.clock, edge)
+    }
+
+    /// An output batch is closed when it weighs this much.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> Bytes {
+        self.chunk
+    }
+
+    /// Makes the lease of `batch` pay for what the payload weighs now: it gives back what is too much, and takes what
+    /// is missing from the stage's bounded overdraft.
+    ///
+    /// # Errors
+    /// A nack that says by how much the output outgrew the overdraft: transient where it is only that others use the
+    /// memory now, permanent where it can never fit.
+    pub fn cover<P: Payload>(&self, batch: &mut Batch<P>) -> Result<(), Nack> {
+        let needed = batch.payload.retained_bytes();
+        let lease = &mut batch.lease;
+        if !lease.is_shared() && lease.account().is_some() && lease.resize(needed).is_ok() {
+            return Ok(());
+        }
+        if let Some(lease) = self.account.try_lease(needed) {
+            batch.lease = lease;
+            return Ok(());
+        }
+        match self.account.overdraw(needed) {
+            Ok(lease) => {
+                batch.lease = lease;
+                Ok(())
+            }
+            Err(refused) => {
+                let kind = if refused == OverBudget::Busy { NackKind::Transient } else { NackKind::Permanent };
+                let cause = Cause::from(format!(
+                    "stage \"{}\" made {needed} of output in one step, more than its overdraft allows ({refused}); \
+                     give the pipeline a larger batch size or make the records smaller",
+                    self.name
+                ));
+                Err(Nack { kind, cause })
+            }
+        }
+    }
+
+    /// Refuses every record of `batch`, and counts them.
+    pub fn refuse<P: Payload>(&self, batch: Batch<P>, nack: Nack) {
+        self.count_lost(0, batch.records() as usize);
+        batch.nack(nack);
+    }
+
+    /// Counts records that left the stage without being sent on.
+    pub(crate) fn count_lost(&self, filtered: usize, refused: usize) {
+        let (filtered, refused) = (Records::from(filtered), Records::from(refused));
+        self.counter.record(|flows| {
+            flows.filtered += filtered;
+            flows.returned += refused;
+            flows.held -= filtered + refused;
+        });
+    }
+
+    /// Whether one refused record stops the stage.
+    pub(crate) fn stops_on_refusal(&self) -> bool {
+        self.supervision == Supervision::Stop
+    }
+
+    /// What the supervision says after the given number of faults.
+    pub(crate) fn after_fault(&self, faults: u32) -> AfterFault {
+        self.supervision.after(faults, self.now())
+    }
+}
+
+/// A panic in user code as a refusal for good.
+pub(crate) fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(a panic without a message)".to_string());
+    Nack::permanent(format!("panicked: {text}"))
+}

@@ -1,0 +1,51 @@
+//! The running half of tidegate: edges, stages, ingress and egress on tokio, and the builder that puts them together.
+//!
+//! The data path reads top down: [`ingress`] (where a record enters), [`edge`] (the only queue; credit returns here),
+//! [`stage`] (one loop for every stage), [`egress`] (where it leaves), [`settle`] (acks go back), [`drain`] (how it
+//! stops), [`clock`] (time accounting).
+
+pub mod calls;
+pub mod clock;
+pub mod context;
+pub mod dead_letter;
+pub mod drain;
+pub mod edge;
+pub mod egress;
+pub mod ingress;
+pub mod inlet;
+pub mod ops;
+pub mod outlet;
+pub mod records;
+pub mod settle;
+pub mod stage;
+pub mod transform;
+
+pub mod build;
+mod fused;
+mod monitor;
+mod probe;
+pub mod report;
+pub mod running;
+mod spares;
+
+pub mod sink;
+pub mod source;
+pub mod testkit;
+
+pub use build::{
+    Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder, Port,
+    RecordFlow, SinkOptions, SourceOptions,
+};
+pub use calls::{CallLimits, Calls, Order};
+pub use clock::Clock;
+pub use context::{AfterFault, Backoff, StageContext, Supervision};
+pub use dead_letter::DeadLetter;
+pub use drain::{Intake, KillSwitch};
+pub use egress::{Accepted, Sink, SinkPolicy};
+pub use ingress::{Class, Classifier, Committer, NoCommit, Pull, Readiness, Source};
+pub use monitor::StallWatch;
+pub use ops::{BatchLimits, ByBytes, ByRecord, Cost, OverRate, PerRecord, ThrottleSpec};
+pub use outlet::Router;
+pub use report::{PipelineEnd, Report, StageReport};
+pub use running::{Running, View};
+pub use transform::{BoxTransform, Step, Transform};

@@ -1,0 +1,381 @@
+//! Where a stage's output goes when it is not a sink: one edge, a fork, a partition, or a side output.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, OverBudget, Payload, Records, Share, Ticket, Wait};
+
+use crate::clock::waiting;
+use crate::context::StageContext;
+use crate::edge::{Control, EdgeTx, SendError, Sent};
+use crate::stage::{Ended, Outlet, StageEnd};
+
+/// Sends to one edge.
+pub(crate) struct EdgeOutlet<P: Payload> {
+    tx: EdgeTx<Batch<P>>,
+}
+
+impl<P: Payload> EdgeOutlet<P> {
+    pub(crate) fn new(tx: EdgeTx<Batch<P>>) -> Self {
+        Self { tx }
+    }
+}
+
+impl<P: Payload> Outlet<P> for EdgeOutlet<P> {
+    async fn ready(&mut self, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.tx.ready().await;
+        Ok(())
+    }
+
+    async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
+        let records = slot.as_ref().map_or(0, Batch::records);
+        let sent = self.tx.send(slot).await;
+        after_send(sent, records, slot, cx)
+    }
+
+    async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {
+        send_control(&mut self.tx, control);
+        Ok(())
+    }
+
+    async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
+        finish_edge(&mut self.tx, end);
+        Ok(())
+    }
+
+    fn consumer_is_idle(&self) -> bool {
+        self.tx.is_starving()
+    }
+
+    fn poll_consumer_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.tx.poll_starving(task)
+    }
+}
+
+/// What a send came to: counted, refused, or the end of the stage.
+fn after_send<P: Payload>(
+    sent: Result<Sent, SendError>,
+    records: u32,
+    slot: &mut Option<Batch<P>>,
+    cx: &StageContext,
+) -> Result<(), Ended> {
+    match sent {
+        Ok(_) => cx.count_sent(records),
+        Err(error @ SendError::Timeout { .. }) => {
+            if let Some(batch) = slot.take() {
+                cx.refuse(batch, Nack::transient(error.to_string()));
+            }
+        }
+        Err(error) => return Err(ended(&error)),
+    }
+    Ok(())
+}
+
+fn ended(error: &SendError) -> Ended {
+    match error {
+        SendError::Closed { .. } => Ended::Cancelled,
+        SendError::Full { .. } | SendError::Timeout { .. } | SendError::NoDivert { .. } => {
+            Ended::Failed(Cause::from(error.to_string()))
+        }
+    }
+}
+
+/// Passes a control message on. A full control lane means that its consumer has not run for that many messages, so
+/// that one of the same kind is on its way already.
+fn send_control<P: Payload>(tx: &mut EdgeTx<Batch<P>>, control: Control) {
+    drop(tx.send_control(control));
+}
+
+fn finish_edge<P: Payload>(tx: &mut EdgeTx<Batch<P>>, end: &StageEnd) {
+    match end {
+        // Dropping the end, which the stage does next, completes the edge.
+        StageEnd::Completed | StageEnd::Cancelled => {}
+        StageEnd::Failed(cause) => tx.fail(cause.clone()),
+    }
+}
+
+/// What became of the records that were in line for a side output.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct SideSent {
+    pub(crate) sent: Records,
+    /// Given back to their source, because the port's edge did not take them in time.
+    pub(crate) returned: Records,
+}
+
+/// A side output of a transform: what it puts in line is sent when the stage polls for it.
+pub(crate) struct Side<P: Payload> {
+    id: EdgeId,
+    tx: EdgeTx<Batch<P>>,
+    slot: Option<Batch<P>>,
+    records: u32,
+}
+
+impl<P: Payload> Side<P> {
+    pub(crate) fn new(id: EdgeId, tx: EdgeTx<Batch<P>>) -> Self {
+        Self { id, tx, slot: None, records: 0 }
+    }
+
+    /// Gives the edge the clock of the stage. Once, before anything is sent.
+    pub(crate) fn open(&mut self, cx: &StageContext) {
+        self.tx.set_clock(cx.edge_clock(self.id));
+    }
+
+    /// Puts a batch in line. Only when the last one was sent.
+    pub(crate) fn stage(&mut self, batch: Batch<P>) {
+        debug_assert!(self.slot.is_none(), "a side output takes one batch at a time");
+        self.records = batch.records();
+        self.slot = Some(batch);
+    }
+
+    /// Completes when nothing is in line; says what became of the records. What an edge with a longest wait did not
+    /// take in time goes back to its source.
+    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
+        if self.slot.is_none() {
+            return Poll::Ready(Ok(SideSent::default()));
+        }
+        let sent = ready!(self.tx.poll_send(task, &mut self.slot));
+        let records = Records::new(u64::from(std::mem::take(&mut self.records)));
+        match sent {
+            Ok(_) => Poll::Ready(Ok(SideSent { sent: records, returned: Records::ZERO })),
+            Err(error @ SendError::Timeout { .. }) => {
+                if let Some(batch) = self.slot.take() {
+                    batch.nack(Nack::transient(error.to_string()));
+                }
+                Poll::Ready(Ok(SideSent { sent: Records::ZERO, returned: records }))
+            }
+            Err(error) => Poll::Ready(Err(ended(&error))),
+        }
+    }
+
+    /// Sends without waiting. What the edge's policy gives up is counted there; a port that would make the sender wait
+    /// is refused when the pipeline is built, so nothing else is let go here but what comes after the end of the edge.
+    pub(crate) fn offer(&mut self, batch: Batch<P>) {
+        let mut slot = Some(batch);
+        drop(self.tx.try_send(&mut slot));
+        if let Some(batch) = slot {
+            batch.settle(Outcome::Abandoned);
+        }
+    }
+}
+
+/// One branch of a fork or partition.
+struct Arm<P: Payload> {
+    tx: EdgeTx<Batch<P>>,
+    waiting: VecDeque<Batch<P>>,
+    slot: Option<Batch<P>>,
+    /// Whether the records' outcome counts on this branch, and the stage ends when it is gone.
+    required: bool,
+    gone: bool,
+}
+
+impl<P: Payload> Arm<P> {
+    /// Completes when everything in line for this branch was sent, or the branch is gone and was not required.
+    fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        loop {
+            if self.slot.is_none() {
+                match self.waiting.pop_front() {
+                    None => return Poll::Ready(Ok(())),
+                    batch => self.slot = batch,
+                }
+            }
+            let sent = ready!(self.tx.poll_send(task, &mut self.slot));
+            match sent {
+                Ok(_) => {}
+                Err(SendError::Closed { .. }) if !self.required => {
+                    self.gone = true;
+                    self.slot = None;
+                    self.waiting.clear();
+                }
+                // The stage has counted these records as sent; refusing them is the branch's own affair.
+                Err(error @ SendError::Timeout { .. }) => {
+                    if let Some(batch) = self.slot.take() {
+                        batch.nack(Nack::transient(error.to_string()));
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(ended(&error))),
+            }
+        }
+    }
+}
+
+/// Several branches, and what they have in common.
+struct Arms<P: Payload>(Vec<Arm<P>>);
+
+impl<P: Payload> Arms<P> {
+    fn new(branches: Vec<(EdgeTx<Batch<P>>, bool)>) -> Self {
+        let arm = |(tx, required)| Arm { tx, waiting: VecDeque::new(), slot: None, required, gone: false };
+        Self(branches.into_iter().map(arm).collect())
+    }
+
+    /// Waits until every branch that is still there has room; branches that shed always do.
+    async fn ready(&mut self) -> Result<(), Ended> {
+        for arm in self.0.iter_mut().filter(|arm| !arm.gone) {
+            arm.tx.ready().await;
+        }
+        if self.0.iter().all(|arm| arm.gone) { Err(Ended::Cancelled) } else { Ok(()) }
+    }
+
+    /// Sends what is in line for every branch; the branches do not wait for each other.
+    async fn sent(&mut self) -> Result<(), Ended> {
+        poll_fn(|task| {
+            let mut all = Poll::Ready(Ok(()));
+            for arm in &mut self.0 {
+                match arm.poll_sent(task) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
+                    Poll::Pending => all = Poll::Pending,
+                }
+            }
+            all
+        })
+        .await
+    }
+
+    fn control(&mut self, control: Control) {
+        self.0.iter_mut().filter(|arm| !arm.gone).for_each(|arm| send_control(&mut arm.tx, control));
+    }
+
+    fn finish(&mut self, end: &StageEnd) {
+        self.0.iter_mut().for_each(|arm| finish_edge(&mut arm.tx, end));
+    }
+}
+
+/// Sends every record to every branch.
+pub(crate) struct ForkOutlet<P: Share> {
+    arms: Arms<P>,
+    required: usize,
+}
+
+impl<P: Share> ForkOutlet<P> {
+    /// `branches` with whether each is required.
+    pub(crate) fn new(branches: Vec<(EdgeTx<Batch<P>>, bool)>) -> Self {
+        let required = branches.iter().filter(|(_, required)| *required).count();
+        Self { arms: Arms::new(branches), required }
+    }
+
+    /// Puts a share of `batch` in line for every branch. Best-effort branches hold tickets of no source: what becomes
+    /// of their share is counted on the branch alone.
+    fn fork(&mut self, mut batch: Batch<P>) {
+        for arm in self.arms.0.iter_mut().filter(|arm| !arm.required && !arm.gone) {
+            let ticket = Ticket::detached(batch.records());
+            let (payload, lease) = (batch.payload.share(), batch.lease.share());
+            arm.waiting.push_back(Batch { payload, ticket, lease, meta: batch.meta.clone() });
+        }
+        let shares = batch.fork(self.required);
+        let required = self.arms.0.iter_mut().filter(|arm| arm.required);
+        for (arm, share) in required.zip(shares) {
+            arm.waiting.push_back(share);
+        }
+    }
+}
+
+impl<P: Share> Outlet<P> for ForkOutlet<P> {
+    async fn ready(&mut self, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.ready().await
+    }
+
+    async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
+        if let Some(batch) = slot {
+            take_charge(batch, cx).await;
+        }
+        if let Some(batch) = slot.take() {
+            cx.count_sent(batch.records());
+            self.fork(batch);
+        }
+        self.arms.sent().await
+    }
+
+    async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.control(control);
+        Ok(())
+    }
+
+    async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.finish(end);
+        Ok(())
+    }
+}
+
+/// Moves the charge of a batch that is about to be shared to the stage that shares it, so that a slow branch does not
+/// hold the room of the edge before the fork. Waits where there is no room: branches that let go make some. A batch that
+/// has no room even when nothing is charged to the stage goes on alone, with its charge where it is.
+async fn take_charge<P: Payload>(batch: &mut Batch<P>, cx: &StageContext) {
+    // The whole lease moves, and it may be larger than what the payload retains.
+    let bytes = batch.payload.retained_bytes().max(batch.lease.bytes());
+    while batch.rebind(cx.account()) == Err(OverBudget::Busy) && !cx.account().used().is_zero() {
+        let room = poll_fn(|task| match cx.account().poll_room(task, bytes) {
+            Poll::Pending if cx.account().used().is_zero() => Poll::Ready(Ok(())),
+            room => room,
+        });
+        if waiting(&cx.clock, Wait::Budget, room).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Says for each row of a payload which branch it takes.
+pub trait Router<P>: Send + 'static {
+    /// Pushes one branch number a row, in row order. A number that no branch has counts as the last branch.
+    fn route(&mut self, payload: &P, branches: &mut Vec<usize>);
+}
+
+/// Sends every record to one branch.
+pub(crate) struct PartitionOutlet<P: Payload, R> {
+    arms: Arms<P>,
+    router: R,
+    routes: Vec<usize>,
+}
+
+impl<P: Payload, R: Router<P>> PartitionOutlet<P, R> {
+    pub(crate) fn new(branches: Vec<EdgeTx<Batch<P>>>, router: R) -> Self {
+        let branches = branches.into_iter().map(|tx| (tx, true)).collect();
+        Self { arms: Arms::new(branches), router, routes: Vec::new() }
+    }
+
+    /// Puts each run of rows with the same branch in line for it; runs of one branch are joined where they can be.
+    fn partition(&mut self, batch: Batch<P>) {
+        self.routes.clear();
+        self.router.route(&batch.payload, &mut self.routes);
+        let last = self.arms.0.len() - 1;
+        let mut rest = Some(batch);
+        let mut rows = self.routes.as_slice();
+        while let (Some(mut piece), Some(first)) = (rest.take(), rows.first()) {
+            let run = rows.iter().take_while(|route| *route == first).count();
+            rows = &rows[run..];
+            if !rows.is_empty() {
+                rest = Some(piece.split_off(u32::try_from(run).unwrap_or(u32::MAX)));
+            }
+            let line = &mut self.arms.0[(*first).min(last)].waiting;
+            let leftover = match line.back_mut() {
+                Some(open) => open.append(piece).err(),
+                None => Some(piece),
+            };
+            line.extend(leftover);
+        }
+    }
+}
+
+impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
+    async fn ready(&mut self, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.ready().await
+    }
+
+    async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
+        if let Some(batch) = slot.take() {
+            cx.count_sent(batch.records());
+            self.partition(batch);
+        }
+        self.arms.sent().await
+    }
+
+    async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.control(control);
+        Ok(())
+    }
+
+    async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.arms.finish(end);
+        Ok(())
+    }
+}

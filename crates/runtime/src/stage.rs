@@ -1,0 +1,220 @@
+//! The one loop that every stage runs: wait for room downstream, take one batch, change it, send it on.
+//!
+//! ```text
+//! outlet.ready()  ->  inlet.next(), which changes what it takes  ->  outlet.push()
+//! ```
+//!
+//! Room is waited for *before* input is taken, so what cannot be forwarded stays in the edge, where it is counted and
+//! where its policy can act on it. A stage has at most one batch of input and one of output in hand.
+
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use tidegate_flow::{Batch, Cause, Payload, Records};
+
+use crate::context::{StageContext, panic_nack};
+use crate::edge::{Control, Event};
+
+/// Where a stage takes its batches from.
+///
+/// Cancel-safe: dropping the future of `next` loses nothing.
+pub trait Inlet: Send + 'static {
+    /// What it gives.
+    type Payload: Payload;
+
+    /// The next batch, control message, or the end.
+    fn next(&mut self, cx: &mut StageContext) -> impl Future<Output = Event<Batch<Self::Payload>>> + Send;
+
+    /// Drives work that is under way (calls of `map_async`) without taking or giving anything. Called whenever the
+    /// stage waits for something else.
+    fn poll_background(&mut self, _task: &mut Context<'_>) {}
+
+    /// Whether it has read records that it has not given yet, and that are nowhere else.
+    fn has_read_ahead(&self) -> bool {
+        false
+    }
+
+    /// Whether it may wait for more input with records in hand, and so wants to know when the consumer is idle.
+    fn may_hold_back(&self) -> bool {
+        false
+    }
+
+    /// Whether records that were taken are still in hand (calls of `map_async`), so that `next` can give something
+    /// without taking more. Such a stage goes on while memory is owed: what it has in hand may be what is owed.
+    fn is_working(&self) -> bool {
+        false
+    }
+}
+
+/// Where a stage sends its batches to.
+pub trait Outlet<P: Payload>: Send + 'static {
+    /// Waits until a batch could be sent; reserves nothing. Cancel-safe.
+    fn ready(&mut self, cx: &mut StageContext) -> impl Future<Output = Result<(), Ended>> + Send;
+
+    /// Sends the batch in `slot` and counts what became of it. Cancel-safe: the batch leaves the slot only when it was
+    /// taken.
+    fn push(
+        &mut self,
+        slot: &mut Option<Batch<P>>,
+        cx: &mut StageContext,
+    ) -> impl Future<Output = Result<(), Ended>> + Send;
+
+    /// Passes a control message on.
+    fn control(&mut self, control: Control, cx: &mut StageContext) -> impl Future<Output = Result<(), Ended>> + Send;
+
+    /// Tells downstream that nothing more will come, and why; waits until everything sent was taken over.
+    fn finish(&mut self, end: &StageEnd, cx: &mut StageContext) -> impl Future<Output = Result<(), Ended>> + Send;
+
+    /// Whether downstream waits for input: the moment to send a partial batch.
+    fn consumer_is_idle(&self) -> bool {
+        false
+    }
+
+    /// Completes when [`consumer_is_idle`](Outlet::consumer_is_idle) has become true.
+    fn poll_consumer_idle(&mut self, _task: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Why a stage cannot go on sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everyone downstream is gone; there is nobody left to work for.
+    Cancelled,
+    /// Something failed; the pipeline stops with this cause.
+    Failed(Cause),
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageEnd {
+    /// Its input ended and everything was sent on.
+    Completed,
+    /// Downstream went away first.
+    Cancelled,
+    /// It failed, or something upstream did.
+    Failed(Cause),
+}
+
+impl From<Ended> for StageEnd {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Cancelled => Self::Cancelled,
+            Ended::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+/// A stage put together and ready to run.
+pub(crate) struct Stage<I, O> {
+    pub(crate) inlet: I,
+    pub(crate) outlet: O,
+    pub(crate) context: StageContext,
+}
+
+impl<I: Inlet, O: Outlet<I::Payload>> Stage<I, O> {
+    /// Runs until the input ends, downstream is gone, or something fails. A panic outside the fused operators (in a
+    /// source, a sink or a batch transform) is a failure of the stage, never of the process.
+    pub(crate) async fn run(mut self) -> StageEnd {
+        let end = match AssertUnwindSafe(self.work()).catch_unwind().await {
+            Ok(end) => end,
+            Err(panic) => StageEnd::Failed(panic_nack(&*panic).cause),
+        };
+        match AssertUnwindSafe(self.outlet.finish(&end, &mut self.context)).catch_unwind().await {
+            Ok(Err(ended)) if end == StageEnd::Completed => ended.into(),
+            Ok(_) => end,
+            Err(panic) => StageEnd::Failed(panic_nack(&*panic).cause),
+        }
+    }
+
+    async fn work(&mut self) -> StageEnd {
+        loop {
+            match self.turn().await {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(ended) => return ended.into(),
+            }
+        }
+    }
+
+    /// One turn of the loop; says how the stage ended, if it did.
+    async fn turn(&mut self) -> Result<Option<StageEnd>, Ended> {
+        let Self { inlet, outlet, context } = self;
+        with_background(inlet, outlet.ready(context)).await?;
+        context.consumer_is_idle = outlet.consumer_is_idle();
+        if inlet.may_hold_back()
+            && !context.consumer_is_idle
+            && let Some(event) = next_unless_idle(inlet, outlet, context).await
+        {
+            return Self::pass_on(event, inlet, outlet, context).await;
+        }
+        let event = inlet.next(context).await;
+        Self::pass_on(event, inlet, outlet, context).await
+    }
+
+    async fn pass_on(
+        event: Event<Batch<I::Payload>>,
+        inlet: &mut I,
+        outlet: &mut O,
+        context: &mut StageContext,
+    ) -> Result<Option<StageEnd>, Ended> {
+        match event {
+            Event::Batch(batch) => {
+                let mut slot = Some(batch);
+                with_background(inlet, outlet.push(&mut slot, context)).await?;
+                context.clock.processed(1);
+            }
+            Event::Control(control) => with_background(inlet, outlet.control(control, context)).await?,
+            Event::Completed => return Ok(Some(StageEnd::Completed)),
+            Event::Failed(cause) => return Ok(Some(StageEnd::Failed(cause))),
+        }
+        Ok(None)
+    }
+}
+
+/// The next event, or `None` as soon as the consumer is idle, which the context says from then on.
+async fn next_unless_idle<I: Inlet, O: Outlet<I::Payload>>(
+    inlet: &mut I,
+    outlet: &mut O,
+    context: &mut StageContext,
+) -> Option<Event<Batch<I::Payload>>> {
+    let event = tokio::select! {
+        biased;
+        event = inlet.next(context) => Some(event),
+        () = poll_fn(|task| outlet.poll_consumer_idle(task)) => None,
+    };
+    context.consumer_is_idle |= event.is_none();
+    event
+}
+
+/// Runs `future` while the calls that the inlet has in flight go on: work under way is never paused because something
+/// downstream is full.
+pub(crate) async fn with_background<I: Inlet, F: Future>(inlet: &mut I, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|task| {
+        inlet.poll_background(task);
+        future.as_mut().poll(task)
+    })
+    .await
+}
+
+impl StageContext {
+    pub(crate) fn count_taken(&self, records: u32) {
+        let records = Records::new(u64::from(records));
+        self.counter().record(|flows| {
+            flows.input += records;
+            flows.held += records;
+        });
+    }
+
+    pub(crate) fn count_sent(&self, records: u32) {
+        let records = Records::new(u64::from(records));
+        self.counter().record(|flows| {
+            flows.output += records;
+            flows.held -= records;
+        });
+    }
+}

@@ -1,0 +1,30 @@
+//! A stage's context without a pipeline around it.
+
+use std::sync::Arc;
+
+use tidegate_flow::{AccountSpec, Budget, BudgetError, FlowCounter, StageClock, Time, kib, mib};
+
+use crate::context::{StageContext, Supervision};
+use crate::spares::SpareLists;
+
+/// The context of a stage that belongs to no pipeline, to call a [`Transform`](crate::Transform) directly: its clock
+/// stands at zero, and it has 1 MiB in hand and as much for emptied batches.
+///
+/// # Errors
+/// None in practice: a budget of its own holds both accounts.
+pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
+    let budget = Budget::new(mib(4));
+    let spares = SpareLists::new(budget.account("spares", AccountSpec::holding(mib(1)))?);
+    Ok(StageContext {
+        name: Arc::from(name),
+        clock: StageClock::new(Time::ZERO, &[]),
+        counter: FlowCounter::default(),
+        account: budget.account(name, AccountSpec::holding(mib(1)))?,
+        held: budget.account("held", AccountSpec::holding(kib(64)))?,
+        due: Default::default(),
+        supervision: Supervision::default(),
+        chunk: kib(64),
+        spares,
+        consumer_is_idle: false,
+    })
+}
