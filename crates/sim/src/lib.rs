@@ -1,0 +1,38 @@
+//! A fuzzer of whole pipelines: a seed is a random graph with random faults, run in virtual time, and everything that
+//! the architecture promises is checked while it runs and after it has ended.
+//!
+//! ```text
+//! seed -> draw (a plan, as data) -> assemble (a pipeline) -> run (virtual time, one thread) -> oracle
+//! ```
+//!
+//! The oracle does not trust the ledger: sources, operators and sinks note what they see in a book of their own, and
+//! the two are held against each other.
+
+pub mod assemble;
+pub mod book;
+pub mod coverage;
+pub mod draw;
+pub mod oracle;
+pub mod parts;
+pub mod plan;
+pub mod record;
+pub mod rng;
+pub mod run;
+pub mod steps;
+
+pub use coverage::Coverage;
+pub use run::{Ran, run};
+
+/// Runs one seed. Every so many seeds are run twice, to see that a seed is a run.
+#[must_use]
+pub fn run_seed(seed: u64, again: bool) -> (plan::Plan, Ran) {
+    let plan = draw::plan(seed);
+    let mut ran = run(&plan);
+    if again && ran.broken.is_empty() {
+        let second = run(&plan);
+        if second.digest != ran.digest {
+            ran.broken.push(format!("two runs of one seed differ: {} and {}", ran.end, second.end));
+        }
+    }
+    (plan, ran)
+}

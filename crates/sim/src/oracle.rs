@@ -1,0 +1,175 @@
+//! What must hold: during a run, at any moment; and after it, given how it ended.
+
+use tidegate_flow::{Ledger, Outcome};
+use tidegate_runtime::{PipelineEnd, Report, View};
+
+use crate::book::{Book, Notes};
+use crate::plan::{End, Plan, Shape, Step};
+use crate::run::{Ran, failure};
+
+/// How a run ended; `None` where the handle was dropped.
+pub struct Ending {
+    /// The report.
+    pub report: Option<Report>,
+}
+
+/// What stages that expand records may have in hand beyond what is charged: two batches each, which the plan reserves
+/// for them. The rows that wait in the middle of an expansion are not charged one by one. Nor are the copies that are made
+/// when runs of shared rows are joined again: where a plan can do that, only the whole budget bounds what is alive.
+pub fn in_hand(plan: &Plan) -> u64 {
+    let shares = plan.steps.iter().any(|step| matches!(step, Step::Fork { .. }));
+    let taps = plan.shapes().any(|shape| matches!(shape, Shape::Tap(_)));
+    let joins = plan.steps.iter().any(|step| matches!(step, Step::Partition { .. }));
+    let picks = plan.shapes().any(|shape| matches!(shape, Shape::Divert(_) | Shape::TryMapOr(..)));
+    if (shares || taps) && (joins || picks) {
+        return u64::MAX / 2;
+    }
+    let expands = |shape: &Shape| matches!(shape, Shape::FlatMap(_) | Shape::Expand(_));
+    plan.shapes().filter(expands).count() as u64 * 2 * plan.batch.1
+}
+
+/// Checks what must hold at any moment.
+pub fn during(view: &View, book: &Book, in_hand: u64) {
+    if let Err(imbalance) = view.ledger().check() {
+        book.broken(format!("at {:?}: {imbalance}", view.now()));
+    }
+    for edge in view.edges() {
+        if !edge.fill.fits(edge.allowed) && edge.batches > 1 {
+            book.broken(format!(
+                "edge {} holds {} of {} allowed, in {} batches",
+                edge.name, edge.fill, edge.allowed, edge.batches
+            ));
+        }
+    }
+    let budget = view.budget();
+    if budget.used() > budget.total() {
+        book.broken(format!("{} of a budget of {} are charged", budget.used(), budget.total()));
+    }
+    if book.live_bytes() > budget.used().get() + in_hand || book.live_bytes() > budget.total().get() {
+        let (live, used) = (book.live_bytes(), budget.used());
+        book.broken(format!("records of {live} bytes are alive, but only {used} are charged, at {:?}", view.now()));
+    }
+    times(view, book);
+}
+
+/// The times of each stage's states add up to the time that passed.
+fn times(view: &View, book: &Book) {
+    for (times, id) in view.times().iter().zip(view.graph().stage_ids()) {
+        if times.total() != times.window() {
+            let name = view.graph().stage_name(id);
+            book.broken(format!("stage {name} accounts for {:?} of {:?}", times.total(), times.window()));
+        }
+    }
+}
+
+/// Checks what must hold at the end.
+pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut Ran) {
+    times(view, book);
+    let ledger = view.ledger();
+    if let Err(imbalance) = ledger.check() {
+        ran.broken.push(imbalance.to_string());
+    }
+    for (name, _, flows) in &ledger.stages {
+        if !flows.held.is_zero() {
+            ran.broken.push(format!("{name} holds {} records after the end", flows.held));
+        }
+    }
+    end_was_planned(plan, ending, ran);
+    let notes = book.notes();
+    sources(plan, &ledger, &notes, ending, ran);
+    // A part that was lost on one branch may not show at the source, where only the worst end of a record counts.
+    let lost = ledger
+        .stages
+        .iter()
+        .any(|(_, _, flows)| !(flows.shed.total().is_zero() && flows.expired.is_zero() && flows.abandoned.is_zero()));
+    let completed = ending.report.as_ref().is_some_and(|report| report.end == PipelineEnd::Completed);
+    ran.exact = plan.is_certain() && completed && !lost && !refuses_for_memory(plan, &notes);
+    outcomes(plan, &ledger, &notes, ran);
+}
+
+/// Whether records may have been refused because memory was short for a moment. An iterator does not listen to reasons,
+/// and of several reasons a source is told the worst alone.
+fn refuses_for_memory(plan: &Plan, notes: &Notes) -> bool {
+    let deaf = plan.sources.iter().any(|source| source.iterator) || plan.shapes().any(|shape| shape.faults());
+    let deaf = deaf || plan.sinks().any(|sink| sink.refuses + sink.panics + sink.hesitates > 0);
+    notes.refused_for_memory > 0 || (deaf && plan.budget_times < 8)
+}
+
+fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
+    let Some(report) = &ending.report else { return };
+    let planned = match (&report.end, plan.end) {
+        (PipelineEnd::Completed, _) => true,
+        (PipelineEnd::Failed { .. }, _) => plan.may_fail(),
+        (PipelineEnd::DeadlinePassed, end) => matches!(end, End::Drain(..)),
+        (PipelineEnd::Stopped, end) => matches!(end, End::Stop(_)),
+    };
+    if !planned {
+        ran.broken.push(format!("the pipeline {}, which nothing in the plan explains", report.end));
+    }
+    if let Some(cause) = failure(report)
+        && !cause.contains("planned")
+        && !cause.contains("full")
+    {
+        ran.broken.push(format!("the pipeline failed for a reason of its own: {cause}"));
+    }
+}
+
+/// What sources read, what the ledger counts, and what they were told.
+fn sources(plan: &Plan, ledger: &Ledger, notes: &Notes, ending: &Ending, ran: &mut Ran) {
+    let completed = ending.report.as_ref().is_some_and(|report| report.end == PipelineEnd::Completed);
+    for (((name, source), seen), planned) in ledger.sources.iter().zip(&notes.sources).zip(&plan.sources) {
+        let (accepted, read) = (source.accepted.get(), seen.read);
+        if !source.in_flight.is_zero() {
+            ran.broken.push(format!("{} records of {name} are in flight after the end", source.in_flight));
+        }
+        if accepted > read || (completed && accepted != read) {
+            ran.broken.push(format!("{name} read {read} records, and {accepted} were accepted"));
+        }
+        if completed && !plan.end.cancels() && read != planned.records {
+            ran.broken.push(format!("{name} has {} records, and {read} were read", planned.records));
+        }
+        if planned.iterator {
+            continue;
+        }
+        let told = seen.reported.total().get();
+        if (completed && seen.reported != source.ended) || told > accepted {
+            ran.broken.push(format!("{name} was told {:?}, and the ledger says {:?}", seen.reported, source.ended));
+        }
+    }
+}
+
+/// How records ended, against what operators and sinks saw: to the record where everything was seen; else no record
+/// may have ended better than it was seen to.
+fn outcomes(plan: &Plan, ledger: &Ledger, notes: &Notes, ran: &mut Ran) {
+    for ((name, source), seen) in ledger.sources.iter().zip(&notes.sources) {
+        let count =
+            |outcome: Outcome| seen.records.iter().filter(|record| record.worst == Some(outcome)).count() as u64;
+        if ran.exact {
+            for outcome in Outcome::ALL {
+                let (seen, counted) = (count(outcome), source.ended.get(outcome).get());
+                if seen != counted {
+                    ran.broken.push(format!("{name}: {counted} records ended as {outcome}, and {seen} were seen to"));
+                }
+            }
+            let open = seen.records.iter().filter(|record| record.open != 0).count();
+            if open > 0 {
+                ran.broken.push(format!("{name}: parts of {open} records were not seen to end, or twice"));
+            }
+        }
+        if !plan.is_marked() {
+            continue;
+        }
+        let mut counted_worse = 0;
+        let mut seen_worse = 0;
+        for outcome in Outcome::ALL.into_iter().rev() {
+            counted_worse += source.ended.get(outcome).get();
+            seen_worse += count(outcome);
+            if counted_worse < seen_worse {
+                let text = format!(
+                    "{name}: {counted_worse} records ended as {outcome} or worse, but {seen_worse} were seen to"
+                );
+                ran.broken.push(text);
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! [`Plan`]: a generated pipeline and what will happen to it, as data.
+
+use std::time::Duration;
+
+use tidegate_flow::OnFull;
+
+/// A pipeline, and what will happen to it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed it came from.
+    pub seed: u64,
+    /// The largest batch: records and bytes.
+    pub batch: (u64, u64),
+    /// The budget as a multiple of the least that the pipeline is built with.
+    pub budget_times: u64,
+    /// What stages do after a fault.
+    pub supervision: Care,
+    /// Where records come from. The flows 0, 1, ... are theirs.
+    pub sources: Vec<SourcePlan>,
+    /// What is done with the flows, in order.
+    pub steps: Vec<Step>,
+    /// How it ends.
+    pub end: End,
+}
+
+/// The number of a flow: sources first, then what the steps open, in order.
+pub type FlowNo = usize;
+
+/// The number of a port, in the order of the steps that open them.
+pub type PortNo = usize;
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    /// How many records it has.
+    pub records: u64,
+    /// The heaviest usual record.
+    pub weight: u64,
+    /// One of about so many records is heavier than a batch.
+    pub oversize_every: u64,
+    /// Whether it is a plain iterator, without waits, positions that are listened to, or errors.
+    pub iterator: bool,
+    /// In percent: how often it makes the pipeline wait before a read.
+    pub waits: u64,
+    /// The longest such wait, in milliseconds.
+    pub longest_wait: u64,
+    /// How many lanes its records are sorted into; 0 for no sorting.
+    pub lanes: u8,
+    /// How many buckets its records are sorted into.
+    pub buckets: u8,
+    /// How long a record may take, in milliseconds; 0 for ever.
+    pub deadline: u64,
+    /// After this many records it fails.
+    pub fails_at: Option<u64>,
+    /// How long its committer takes, in milliseconds.
+    pub commit_takes: u64,
+}
+
+/// One edge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgePlan {
+    /// Its name.
+    pub name: String,
+    /// Its window in records.
+    pub records: u64,
+    /// Its window in bytes, where it is not the default.
+    pub bytes: Option<u64>,
+    /// What it does when it is full.
+    pub when_full: OnFull,
+    /// The floors of its lanes.
+    pub lanes: Vec<u8>,
+    /// Its buckets.
+    pub buckets: u8,
+}
+
+/// One thing done with flows.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Opens a port, and the flow behind it.
+    Port {
+        /// Its edge.
+        edge: EdgePlan,
+        /// Whether what comes out are copies that nobody waits for.
+        side: bool,
+    },
+    /// Operators, fused, and an edge behind them; opens a flow.
+    Chain {
+        /// The flow.
+        flow: FlowNo,
+        /// The operators.
+        shape: Shape,
+        /// The edge.
+        edge: EdgePlan,
+        /// What this stage does after a fault, where it is not what the pipeline says.
+        care: Option<Care>,
+    },
+    /// Every record to every branch; opens a flow for each.
+    Fork {
+        /// The flow.
+        flow: FlowNo,
+        /// The branches, and whether each is required.
+        arms: Vec<(EdgePlan, bool)>,
+        /// Whether the branches mark what passes, so that it can be told apart where they meet.
+        marked: bool,
+    },
+    /// Every record to one branch; opens a flow for each.
+    Partition {
+        /// The flow.
+        flow: FlowNo,
+        /// The branches.
+        edges: Vec<EdgePlan>,
+    },
+    /// Sends a flow to a port.
+    Send {
+        /// The flow.
+        flow: FlowNo,
+        /// The port.
+        port: PortNo,
+    },
+    /// Ends a flow in a sink.
+    Sink {
+        /// The flow.
+        flow: FlowNo,
+        /// The sink.
+        sink: SinkPlan,
+        /// Where records go that it refuses for good.
+        dead_letters: Option<PortNo>,
+    },
+}
+
+/// Fused operators.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// None.
+    Plain,
+    /// `map`, which may panic on one of about so many records (0 for never).
+    Map(u64),
+    /// `filter`.
+    Filter,
+    /// `filter_map`.
+    FilterMap,
+    /// `try_map`, which refuses one of about so many records.
+    TryMap(u64),
+    /// `map`, `filter` and `try_map`.
+    Three(u64),
+    /// `flat_map`, whose iterator may panic.
+    FlatMap(u64),
+    /// `filter`, `flat_map`, `map`.
+    Expand(u64),
+    /// `wire_tap`, then `map`.
+    Tap(PortNo),
+    /// `divert_to`, then `filter`.
+    Divert(PortNo),
+    /// `try_map_or`, which refuses one of about so many records.
+    TryMapOr(PortNo, u64),
+}
+
+/// What a stage does after a fault.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// The pipeline fails.
+    Stop,
+    /// It goes on.
+    Resume,
+    /// It starts afresh, so many times.
+    Restart(u32),
+}
+
+/// One sink. A period of 0 is never.
+#[derive(Clone, Debug, Default)]
+pub struct SinkPlan {
+    /// The longest that a delivery takes, in milliseconds.
+    pub takes: u64,
+    /// One of about so many records is refused for good.
+    pub refuses: u64,
+    /// Whether a refused record is named, or its whole batch refused.
+    pub names_rows: bool,
+    /// One of about so many records makes the sink panic.
+    pub panics: u64,
+    /// One of about so many records is refused for now.
+    pub hesitates: u64,
+    /// How often.
+    pub hesitations: u32,
+    /// In percent: how often a whole delivery fails for now.
+    pub fails: u64,
+    /// Deliveries are given up after this time, in milliseconds.
+    pub timeout: u64,
+}
+
+/// How a run ends.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// When its sources do.
+    Complete,
+    /// The pipeline's switch is thrown.
+    Kill(Duration),
+    /// The switch of the first source is thrown.
+    KillSource(Duration),
+    /// It is drained, from a moment on, for at most so long.
+    Drain(Duration, Duration),
+    /// It is stopped.
+    Stop(Duration),
+    /// The handle is dropped.
+    Drop(Duration),
+}
+
+impl End {
+    /// Whether the run is cut short from outside.
+    #[must_use]
+    pub fn cancels(&self) -> bool {
+        *self != Self::Complete
+    }
+
+    /// The name in the coverage table.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Kill(_) => "kill switch",
+            Self::KillSource(_) => "kill one source",
+            Self::Drain(..) => "drain",
+            Self::Stop(_) => "stop",
+            Self::Drop(_) => "drop",
+        }
+    }
+}
+
+impl SinkPlan {
+    /// Whether what becomes of a record here cannot be told from the record alone.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        self.fails > 0 || self.timeout > 0
+    }
+}
+
+impl Shape {
+    /// Whether the shape has an operator that panics.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        matches!(self, Self::Map(every) | Self::FlatMap(every) | Self::Expand(every) if *every > 0)
+    }
+
+    /// Whether the shape has an operator that refuses records or panics.
+    #[must_use]
+    pub fn faults(&self) -> bool {
+        self.panics() || matches!(self, Self::TryMap(_) | Self::Three(_))
+    }
+
+    /// The name in the coverage table.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Map(_) => "map",
+            Self::Filter => "filter",
+            Self::FilterMap => "filter_map",
+            Self::TryMap(_) => "try_map",
+            Self::Three(_) => "map+filter+try_map",
+            Self::FlatMap(_) => "flat_map",
+            Self::Expand(_) => "filter+flat_map+map",
+            Self::Tap(_) => "wire_tap",
+            Self::Divert(_) => "divert_to",
+            Self::TryMapOr(..) => "try_map_or",
+        }
+    }
+}
+
+impl Plan {
+    /// Every edge.
+    pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::Port { edge, .. } | Step::Chain { edge, .. } => vec![edge],
+            Step::Fork { arms, .. } => arms.iter().map(|(edge, _)| edge).collect(),
+            Step::Partition { edges, .. } => edges.iter().collect(),
+            Step::Send { .. } | Step::Sink { .. } => Vec::new(),
+        })
+    }
+
+    /// Every sink.
+    pub fn sinks(&self) -> impl Iterator<Item = &SinkPlan> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Sink { sink, .. } => Some(sink),
+            _ => None,
+        })
+    }
+
+    /// Every shape of fused operators.
+    pub fn shapes(&self) -> impl Iterator<Item = Shape> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Chain { shape, .. } => Some(*shape),
+            _ => None,
+        })
+    }
+
+    /// Stages: one for each source and one behind each edge.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.sources.len() + self.edges().count()
+    }
+
+    /// Whether a flow parts.
+    #[must_use]
+    pub fn forks(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Fork { .. } | Step::Partition { .. }))
+    }
+
+    /// Whether flows meet.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        let senders = self.steps.iter().filter_map(|step| match step {
+            Step::Send { port, .. } => Some(*port),
+            _ => None,
+        });
+        let mut seen = Vec::new();
+        senders.into_iter().any(|port| {
+            let again = seen.contains(&port);
+            seen.push(port);
+            again
+        })
+    }
+
+    /// Whether user code panics somewhere, if the records are so.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        self.shapes().any(|shape| shape.panics()) || self.sinks().any(|sink| sink.panics > 0)
+    }
+
+    /// Whether the pipeline may fail by itself, and as planned.
+    #[must_use]
+    pub fn may_fail(&self) -> bool {
+        let cares = self.steps.iter().filter_map(|step| match step {
+            Step::Chain { care, .. } => *care,
+            _ => None,
+        });
+        let gives_up = |care: Care| care != Care::Resume;
+        self.edges().any(|edge| edge.when_full == OnFull::Fail)
+            || self.sources.iter().any(|source| source.fails_at.is_some())
+            || (self.shapes().any(|shape| shape.faults())
+                && (gives_up(self.supervision) || cares.into_iter().any(gives_up)))
+    }
+
+    /// Whether what becomes of each record can be told from the record alone, as long as nothing is shed, expires or
+    /// is abandoned.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        let timed = |edge: &EdgePlan| matches!(edge.when_full, OnFull::Block { max: Some(_) });
+        let loose = |step: &Step| matches!(step, Step::Fork { marked: false, .. });
+        !self.edges().any(timed) && !self.sinks().any(SinkPlan::is_uncertain) && !self.steps.iter().any(loose)
+    }
+
+    /// Whether parts of records can be told apart everywhere.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        !self.steps.iter().any(|step| matches!(step, Step::Fork { marked: false, .. }))
+    }
+
+    /// Whether records that take the same way must stay in order.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        let sorted = self.sources.iter().any(|source| source.lanes > 0 || source.buckets > 1);
+        let repeats = self.sinks().any(|sink| sink.hesitates > 0);
+        let meets = self.joins() || self.shapes().any(|shape| matches!(shape, Shape::Divert(_) | Shape::TryMapOr(..)));
+        self.is_marked() && !sorted && !repeats && !meets
+    }
+}
