@@ -216,6 +216,12 @@ impl<T: Weigh + Send + 'static> Payload for Items<T> {
             Rows::Shared(_) => self.rows = Rows::Owned(Vec::new()),
         }
     }
+
+    fn shrink_to_fit(&mut self) {
+        if let Rows::Owned(rows) = &mut self.rows {
+            rows.shrink_to_fit();
+        }
+    }
 }
 
 impl<T: Weigh + Clone + Send + Sync + 'static> Share for Items<T> {

@@ -163,6 +163,9 @@ pub trait Payload: Send + Sized + 'static {
 
     /// Drops the rows and keeps the allocation, so that the payload can be filled again.
     fn clear(&mut self) {}
+
+    /// Gives back what is allocated beyond the rows, as far as that is possible.
+    fn shrink_to_fit(&mut self) {}
 }
 
 /// A payload whose rows can be held by several batches at once, as a fork needs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Nack, NackKind, OverBudget, Payload, Records, Spares,
+    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, OverBudget, Payload, Records, Spares,
     StageClock, Time,
 };
 
@@ -169,30 +169,40 @@ impl StageContext {
     /// A nack that says by how much the output outgrew the overdraft: transient where it is only that others use the
     /// memory now, permanent where it can never fit.
     pub fn cover<P: Payload>(&self, batch: &mut Batch<P>) -> Result<(), Nack> {
+        if self.pay(&mut batch.lease, batch.payload.retained_bytes()).is_ok() {
+            return Ok(());
+        }
+        // What stays of the batch is what its rows weigh: less than a step may make, but for a record that is larger.
+        batch.payload.shrink_to_fit();
         let needed = batch.payload.retained_bytes();
-        let lease = &mut batch.lease;
-        if !lease.is_shared() && lease.account().is_some() && lease.resize(needed).is_ok() {
+        self.pay_overdrawing(&mut batch.lease, needed).map_err(|refused| {
+            let kind = if refused == OverBudget::Busy { NackKind::Transient } else { NackKind::Permanent };
+            let cause = Cause::from(format!(
+                "stage \"{}\" made {needed} of output in one step, more than its overdraft allows ({refused}); \
+                 give the pipeline a larger batch size or make the records smaller",
+                self.name
+            ));
+            Nack { kind, cause }
+        })
+    }
+
+    /// Makes `lease` pay for `bytes` without an overdraft.
+    fn pay(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
+        if !lease.is_shared() && lease.account().is_some() && lease.resize(bytes).is_ok() {
             return Ok(());
         }
-        if let Some(lease) = self.account.try_lease(needed) {
-            batch.lease = lease;
-            return Ok(());
+        *lease = self.account.lease(bytes)?;
+        Ok(())
+    }
+
+    /// Makes `lease` pay for `bytes` out of the stage's account, and the overdraft for what that has no room for.
+    fn pay_overdrawing(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
+        if !lease.is_shared() && lease.rebind(&self.account).is_ok() {
+            // Only the growth is charged: two charges for one batch are more than a stage can always have.
+            return lease.resize_overdrawing(bytes);
         }
-        match self.account.overdraw(needed) {
-            Ok(lease) => {
-                batch.lease = lease;
-                Ok(())
-            }
-            Err(refused) => {
-                let kind = if refused == OverBudget::Busy { NackKind::Transient } else { NackKind::Permanent };
-                let cause = Cause::from(format!(
-                    "stage \"{}\" made {needed} of output in one step, more than its overdraft allows ({refused}); \
-                     give the pipeline a larger batch size or make the records smaller",
-                    self.name
-                ));
-                Err(Nack { kind, cause })
-            }
-        }
+        *lease = self.account.overdraw(bytes)?;
+        Ok(())
     }
 
     /// Refuses every record of `batch`, and counts them.
