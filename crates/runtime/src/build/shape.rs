@@ -105,6 +105,17 @@ where
         Flow { builder, stage, inlet: Box::new(move |launch| change(inlet(launch))), upstream, tail }
     }
 
+    fn note_throttle(&self, spec: &ThrottleSpec) {
+        if let Some(text) = spec.fault() {
+            self.refuse(text);
+        }
+        if spec.over == OverRate::Enforce {
+            self.builder.lock().graph.stage_mut(self.stage).may_drop = true;
+        }
+    }
+}
+
+impl<I, U, V> Flow<I, U, V> {
     /// Notes what a step of this stage may hold, so that the settle window of its source is made large enough.
     pub(super) fn holds(&self, weight: Weight) {
         let mut draft = self.builder.lock();
@@ -116,15 +127,6 @@ where
         let mut draft = self.builder.lock();
         let stage = draft.stage(self.stage).name.to_string();
         draft.errors.push(BuildError::Setting { stage, text });
-    }
-
-    fn note_throttle(&self, spec: &ThrottleSpec) {
-        if let Some(text) = spec.fault() {
-            self.refuse(text);
-        }
-        if spec.over == OverRate::Enforce {
-            self.builder.lock().graph.stage_mut(self.stage).may_drop = true;
-        }
     }
 }
 
