@@ -5,7 +5,7 @@
 
 use std::task::{Context, Poll};
 
-use tidegate_flow::{Batch, Bytes, Cause, Payload, Time};
+use tidegate_flow::{Batch, Cause, Payload, Time};
 
 use crate::context::StageContext;
 use crate::stage::Ended;
@@ -78,17 +78,6 @@ pub trait Transform<P: Payload>: Send + 'static {
     fn may_hold_back(&self) -> bool {
         false
     }
-
-    /// Whether it can end records without passing them on (filters, sheds). Asked when the pipeline is planned.
-    fn may_drop(&self) -> bool {
-        false
-    }
-
-    /// The bytes that it must be able to hold back from one batch to the next (state for each key); the plan reserves
-    /// them in the account that [`StageContext::held`] gives.
-    fn reserves(&self) -> Bytes {
-        Bytes::ZERO
-    }
 }
 
 /// A transform behind a pointer, for pipelines put together at run time: one indirect call per *batch*.
@@ -131,14 +120,6 @@ impl<P: Payload, Q: Payload> Transform<P> for BoxTransform<P, Q> {
 
     fn may_hold_back(&self) -> bool {
         (**self).may_hold_back()
-    }
-
-    fn may_drop(&self) -> bool {
-        (**self).may_drop()
-    }
-
-    fn reserves(&self) -> Bytes {
-        (**self).reserves()
     }
 }
 

@@ -114,11 +114,6 @@ where
         T::Out: Head,
     {
         let Self { builder, stage, inlet, upstream, tail } = self;
-        {
-            let mut draft = builder.lock();
-            draft.graph.stage_mut(stage).may_drop |= step.may_drop();
-            draft.stage(stage).held += step.reserves();
-        }
         Flow {
             builder,
             stage,
