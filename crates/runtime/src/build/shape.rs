@@ -104,15 +104,6 @@ where
         let Self { builder, stage, inlet, upstream, tail } = self;
         Flow { builder, stage, inlet: Box::new(move |launch| change(inlet(launch))), upstream, tail }
     }
-
-    fn note_throttle(&self, spec: &ThrottleSpec) {
-        if let Some(text) = spec.fault() {
-            self.refuse(text);
-        }
-        if spec.over == OverRate::Enforce {
-            self.builder.lock().graph.stage_mut(self.stage).may_drop = true;
-        }
-    }
 }
 
 impl<I, U, V> Flow<I, U, V> {
@@ -127,6 +118,15 @@ impl<I, U, V> Flow<I, U, V> {
         let mut draft = self.builder.lock();
         let stage = draft.stage(self.stage).name.to_string();
         draft.errors.push(BuildError::Setting { stage, text });
+    }
+
+    fn note_throttle(&self, spec: &ThrottleSpec) {
+        if let Some(text) = spec.fault() {
+            self.refuse(text);
+        }
+        if spec.over == OverRate::Enforce {
+            self.builder.lock().graph.stage_mut(self.stage).may_drop = true;
+        }
     }
 }
 
