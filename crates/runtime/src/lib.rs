@@ -33,8 +33,8 @@ pub mod source;
 pub mod testkit;
 
 pub use build::{
-    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder,
-    Port, RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, NoRuntime, Pipeline,
+    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;

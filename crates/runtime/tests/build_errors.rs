@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use tidegate_flow::{Bytes, EdgeSpec, Items, OnFull, SampleRate, Weight, kib, mib};
+use tidegate_flow::{Bytes, EdgeSpec, Items, OnFull, Outcome, SampleRate, Weight, kib, mib};
 use tidegate_runtime::{
-    BatchLimits, Branch, Order, Pipeline, PipelineBuilder, SourceOptions, ThrottleSpec, sink, source,
+    BatchLimits, Branch, Order, Pipeline, PipelineBuilder, Port, SinkOptions, SourceOptions, ThrottleSpec, sink, source,
 };
 
 fn numbers() -> impl Iterator<Item = u64> {
@@ -290,7 +290,7 @@ fn steps_that_let_nothing_pass() {
             builder
                 .source("orders", source::iter(numbers()))
                 .throttle(ThrottleSpec::shape(0.0))
-                .batch(BatchLimits { records: 0, ..BatchLimits::records(1) })
+                .batch(BatchLimits::records(0).bytes(Bytes::ZERO))
                 .map_async(0, Order::Ordered, |n| async move { n })
                 .group(0, Duration::from_secs(1))
                 .idle_timeout(Duration::ZERO)
@@ -299,6 +299,7 @@ fn steps_that_let_nothing_pass() {
         "pipeline \"shop\" cannot run:
   - stage \"orders\": a throttle of 0 a second with a burst of 1 lets nothing pass; give both a value above zero
   - stage \"orders\": a batch of no records is never full; set its limit to at least 1
+  - stage \"orders\": a batch of no bytes holds nothing; set its limit to about that of a usual batch
   - stage \"orders\": no call could ever be made with a limit of 0 in flight; allow at least 1
   - stage \"orders\": a group of no records is never complete; set its size to at least 1
   - stage \"orders\": an idle timeout of zero fails at once; set it above zero"
@@ -315,4 +316,132 @@ fn every_mistake_is_reported_together() {
         },
     );
     assert_eq!(text.matches("\n  - ").count(), 3, "{text}");
+}
+
+#[test]
+fn a_lane_that_the_edge_does_not_have() {
+    assert_eq!(
+        refused(|builder| {
+            let (all, merged) = builder.port::<Items<u64>>("all");
+            merged.sink("store", sink::null());
+            builder.source("orders", source::iter(numbers())).to_lane(&all, 3);
+        }),
+        "pipeline \"shop\" cannot run:\n  \
+         - edge \"all\" has no lane 3: its lanes are 0 to 0; give it more with `EdgeSpec::lanes`, or send to another\n  \
+         - edge \"all\": no stage fills it; connect one, or remove the edge"
+    );
+}
+
+#[test]
+fn too_many_producers_for_the_lanes_of_a_port() {
+    assert_eq!(
+        refused(|builder| {
+            let (all, merged) = builder.port::<Items<u64>>(EdgeSpec::new("all").lanes(&[20, 20]).max_producers(1));
+            merged.sink("store", sink::null());
+            builder.source("one", source::iter(numbers())).to_lane(&all, 0);
+            builder.source("two", source::iter(numbers())).to_lane(&all, 1);
+        })
+        .lines()
+        .nth(1),
+        Some("  - edge \"all\" was given more producers than it allows (1); raise its `max_producers`")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_producer_for_each_lane_is_enough() {
+    let builder = Pipeline::builder("shop");
+    let (all, merged) = builder.port::<Items<u64>>(EdgeSpec::new("all").lanes(&[20, 20]).max_producers(2));
+    merged.sink("store", sink::null());
+    builder.source("one", source::iter(numbers())).to_lane(&all, 0);
+    builder.source("two", source::iter(numbers())).to_lane(&all, 1);
+    let report = builder.build().unwrap().start().wait().await;
+    assert_eq!(report.ledger.total().ended.get(Outcome::Delivered).get(), 20);
+    report.ledger.check().unwrap();
+}
+
+/// A pipeline "depot" with a port "returns".
+fn depot() -> (PipelineBuilder, Port<Items<u64>>) {
+    let builder = Pipeline::builder("depot");
+    let (port, flow) = builder.port::<Items<u64>>("returns");
+    flow.sink("shelf", sink::null());
+    (builder, port)
+}
+
+#[test]
+fn a_port_of_another_pipeline() {
+    type Use = fn(&PipelineBuilder, &Port<Items<u64>>);
+    let uses: [Use; 7] = [
+        |builder, port| builder.source("orders", source::iter(numbers())).to(port),
+        |builder, port| builder.source("orders", source::iter(numbers())).to_lane(port, 0),
+        |builder, port| builder.source("orders", source::iter(numbers())).feed_back(port),
+        |builder, port| {
+            builder.source("orders", source::iter(numbers())).wire_tap(port).sink("store", sink::null());
+        },
+        |builder, port| {
+            builder.source("orders", source::iter(numbers())).divert_to(port, |_| true).sink("store", sink::null());
+        },
+        |builder, port| {
+            builder.source("orders", source::iter(numbers())).edge_diverting("e", port).sink("store", sink::null());
+        },
+        |builder, port| {
+            let letters = SinkOptions::default().dead_letters(port);
+            builder.source("orders", source::iter(numbers())).sink_with("store", sink::null(), letters);
+        },
+    ];
+    for (number, use_it) in uses.into_iter().enumerate() {
+        let (_depot, port) = depot();
+        let text = refused(|builder| use_it(builder, &port));
+        let said = "\n  - port \"returns\" belongs to pipeline \"depot\", not to \"shop\"; use a port of the same builder, or \
+                    join the two pipelines by a channel";
+        assert!(text.contains(said), "use {number}: {text}");
+    }
+}
+
+#[test]
+fn a_builder_makes_one_pipeline() {
+    let again = "pipeline \"depot\" cannot run:\n  - it was built before: a builder, its flows and its ports make one \
+                 pipeline; start with a new builder";
+    let (builder, port) = depot();
+    builder.source("lorry", source::iter(numbers())).to(&port);
+    let late = builder.source("van", source::iter(numbers())).filter(|n| *n > 3);
+    assert!(builder.build().is_err(), "the van drives nowhere");
+    // What is still around does no harm, and nothing comes of it.
+    late.map(|n| n + 1).wire_tap(&port).to(&port);
+    builder.source("lorry", source::iter(numbers())).to(&port);
+    let Err(errors) = builder.build() else { panic!("it was built twice") };
+    assert_eq!(errors.to_string(), again);
+}
+
+#[test]
+fn starting_outside_a_runtime() {
+    let started = || {
+        let builder = Pipeline::builder("shop");
+        line(&builder, EdgeSpec::new("to-store"));
+        builder.build().unwrap()
+    };
+    let text = "pipeline \"shop\" was started outside a tokio runtime; start it from an async function, or within \
+                `runtime.block_on(..)` or `runtime.enter()`";
+    let Err(refused) = started().try_start() else { panic!("there is no runtime here") };
+    assert_eq!(refused.to_string(), text);
+    let panic = std::panic::catch_unwind(|| drop(started().start())).unwrap_err();
+    assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some(text));
+}
+
+#[test]
+fn a_stall_after_no_time() {
+    assert_eq!(
+        refused_with(|b| b.stall_after(Duration::ZERO), |builder| line(builder, EdgeSpec::new("to-store"))),
+        "pipeline \"shop\" cannot run:\n  \
+         - every wait is a stall after zero time; set `.stall_after(..)` above zero, to more than a usual wait takes"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_and_a_partition_of_one_branch_are_edges() {
+    let builder = Pipeline::builder("shop");
+    let [only] = builder.source("orders", source::iter(numbers())).fork([Branch::required("fork")]);
+    let [only] = only.partition(|_| 7, [EdgeSpec::new("partition")]);
+    only.sink("store", sink::null());
+    let report = builder.build().unwrap().start().wait().await;
+    assert_eq!(report.ledger.total().ended.get(Outcome::Delivered).get(), 10);
 }

@@ -3,23 +3,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidegate_flow::graph::{Branch, FanOut, OnFull as GraphOnFull};
-use tidegate_flow::queue::MAX_PRODUCERS;
+use tidegate_flow::graph::OnFull as GraphOnFull;
 use tidegate_flow::{
     Batch, Budget, Bytes, EdgeId, EdgeSpec, Graph, OnFull, Payload, StageId, StageKind, Weight, kib, mib,
 };
 
 use super::error::{BuildError, BuildErrors};
-use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, MakeInlet, Port};
+use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, MakeInlet};
 use super::launch::{EdgeAccount, StageFuture, StageLaunch};
 use super::options::SourceOptions;
 use super::plan::Pipeline;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
-use crate::edge::{EdgeBudget, EdgeHandle, EdgeTx, Surroundings, edge_in};
+use crate::edge::{EdgeBudget, EdgeHandle, Surroundings, edge_in};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
-use crate::outlet::Side;
 use crate::transform::Pass;
 
 /// Puts a pipeline together. Cheap to clone; every clone and every flow builds the same pipeline.
@@ -57,6 +55,8 @@ pub(super) struct Draft {
     /// Lets go of the producers that ports keep to clone.
     pub(super) ports: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) kill: KillSwitch,
+    /// Whether `build` was called. What is left describes the pipeline for flows that are still around.
+    pub(super) built: bool,
 }
 
 /// Where the pipeline's memory comes from.
@@ -123,6 +123,7 @@ impl PipelineBuilder {
                 errors: Vec::new(),
                 ports: Vec::new(),
                 kill: KillSwitch::new(),
+                built: false,
             })),
         }
     }
@@ -156,7 +157,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Work that waits this long without progress and without a known cause is reported as a stall. Default: 30 s.
+    /// Work that waits this long without progress and without a known cause is reported as a stall. Above zero; default: 30 s.
     #[must_use]
     pub fn stall_after(self, threshold: Duration) -> Self {
         self.lock().stall_after = threshold;
@@ -209,53 +210,21 @@ impl PipelineBuilder {
         (id, inlet)
     }
 
-    /// An edge that any number of flows of this pipeline may send to (with [`Flow::to`]), and the flow that reads it:
-    /// the way to merge flows, and to declare the port that dead letters and diversions go to. Producers share the
-    /// edge fairly by bytes.
-    pub fn port<P: Head>(&self, spec: impl Into<EdgeSpec>) -> (Port<P>, EdgeFlow<P>) {
-        let (port, rx) = self.port_edge(spec.into());
-        (port, self.edge_flow(rx))
-    }
-
-    /// The edge of a port, and its end.
-    pub(super) fn port_edge<P: Payload>(&self, mut spec: EdgeSpec) -> (Port<P>, EdgeStart<P>) {
-        let allowed = spec.max_producers;
-        // One more for the producer that others are cloned from; it is gone when the pipeline starts.
-        if (1..MAX_PRODUCERS).contains(&allowed) {
-            spec.max_producers += 1;
-        }
-        let (end, rx) = self.new_edge(spec);
-        if let Some(edge) = self.lock().edges.get_mut(end.id.index()) {
-            edge.spec.max_producers = allowed;
-        }
-        let port = Port { id: end.id, prototype: Arc::new(Mutex::new(Some(end.tx))) };
-        let prototype = Arc::clone(&port.prototype);
-        self.lock().ports.push(Box::new(move || drop(prototype.lock().unwrap_or_else(PoisonError::into_inner).take())));
-        (port, rx)
-    }
-
-    /// Checks everything and gives the pipeline, ready to start.
+    /// Checks everything and gives the pipeline, ready to start. Once: what was put together is handed over.
     ///
     /// # Errors
     /// Every mistake that was found, each with the stage or edge it is about and what to do.
     pub fn build(&self) -> Result<Pipeline, BuildErrors> {
         let mut draft = self.lock();
-        let taken = Draft {
-            name: draft.name.clone(),
-            budget: std::mem::replace(&mut draft.budget, BudgetChoice::Own(Bytes::ZERO)),
-            batch: draft.batch,
-            supervision: draft.supervision.clone(),
-            stall_after: draft.stall_after,
-            watch_every: draft.watch_every,
-            graph: std::mem::take(&mut draft.graph),
-            stages: std::mem::take(&mut draft.stages),
-            edges: std::mem::take(&mut draft.edges),
-            errors: std::mem::take(&mut draft.errors),
-            ports: std::mem::take(&mut draft.ports),
-            kill: draft.kill.clone(),
-        };
+        if std::mem::replace(&mut draft.built, true) {
+            return Err(BuildErrors { pipeline: draft.name.clone(), errors: vec![BuildError::AlreadyBuilt] });
+        }
+        let planned = Pipeline::plan(&mut draft);
+        // What was refused is dropped without the lock: it holds what the user put in.
+        let refused: Vec<_> = draft.stages.iter_mut().filter_map(|stage| stage.launch.take()).collect();
         drop(draft);
-        Pipeline::plan(taken)
+        drop(refused);
+        planned
     }
 
     /// Makes an edge that nothing is connected to yet. Where its specification is refused, the error is kept for
@@ -318,64 +287,9 @@ impl PipelineBuilder {
         stage
     }
 
-    /// Notes that `stage` closes a loop through the edge of `port`.
-    pub(super) fn declare_feedback<P: Payload>(&self, port: &Port<P>) {
-        self.lock().graph.edge_mut(port.id).feedback = true;
-    }
-
-    /// One more producer for the edge of a port; an error for `build` where there are too many.
-    pub(super) fn another_producer<P: Payload>(&self, port: &Port<P>) -> Option<EdgeEnd<P>> {
-        let prototype = port.prototype.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ok(tx)) = prototype.as_ref().map(EdgeTx::try_clone) {
-            return Some(EdgeEnd { id: port.id, tx });
-        }
-        let mut draft = self.lock();
-        let edge = draft.graph.edge_name(port.id).to_string();
-        let allowed = draft.edges.get(port.id.index()).map_or(0, |edge| edge.spec.max_producers);
-        let error = BuildError::TooManyProducers { edge, allowed };
-        if !draft.errors.contains(&error) {
-            draft.errors.push(error);
-        }
-        None
-    }
-
-    /// A producer for a side output of `stage`.
-    pub(super) fn side_producer<P: Payload>(&self, port: &Port<P>, stage: StageId) -> Side<P> {
-        self.side(port, stage, FanOut::Route, Branch::Required)
-    }
-
-    /// A producer for a tap of `stage`.
-    pub(super) fn tap_producer<P: Payload>(&self, port: &Port<P>, stage: StageId) -> Side<P> {
-        {
-            let mut draft = self.lock();
-            let edge = draft.edges[port.id.index()].spec.clone();
-            if matches!(edge.when_full, OnFull::Block { .. } | OnFull::Fail | OnFull::Divert) {
-                let stage = draft.stage(stage).name.to_string();
-                let text = format!(
-                    "a tap never waits, but edge \"{}\" does not shed when it is full; give it drop_newest, drop_oldest \
-                     or sample",
-                    edge.name
-                );
-                draft.errors.push(BuildError::Setting { stage, text });
-            }
-        }
-        self.side(port, stage, FanOut::Fork, Branch::BestEffort)
-    }
-
-    fn side<P: Payload>(&self, port: &Port<P>, stage: StageId, fan_out: FanOut, branch: Branch) -> Side<P> {
-        let Some(end) = self.another_producer(port) else {
-            // An error is noted, so this pipeline will not run; the stand-in only has the right type.
-            let (end, _) = self.new_edge(EdgeSpec::new("(refused)"));
-            return Side::new(end.id, end.tx);
-        };
-        let mut draft = self.lock();
-        draft.graph.add_producer(end.id, stage);
-        let described = draft.graph.stage_mut(stage);
-        described.fan_out = fan_out;
-        if let Some(output) = described.outputs.last_mut() {
-            output.branch = branch;
-        }
-        Side::new(end.id, end.tx)
+    /// Whether both put together the same pipeline.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.draft, &other.draft)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Draft> {
@@ -384,6 +298,13 @@ impl PipelineBuilder {
 }
 
 impl Draft {
+    /// Notes a mistake for `build`, once.
+    pub(super) fn refuse(&mut self, error: BuildError) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
     pub(super) fn add_stage(&mut self, name: &str, kind: StageKind) -> StageId {
         let id = self.graph.add_stage(name, kind);
         self.stages.push(StageDraft {

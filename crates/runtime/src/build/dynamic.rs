@@ -1,12 +1,13 @@
 //! Flows that are put together at run time, of a payload and of steps that are known only then: what a program builds
 //! from a file. One indirect call per batch and step; no requirement on the payload beyond [`Payload`].
 
-use tidegate_flow::{Bytes, EdgeSpec, Payload, Records, StageId, Weight};
+use tidegate_flow::{EdgeSpec, Payload, StageId, Weight};
 
 use super::draft::PipelineBuilder;
-use super::flow::{EdgeStart, Flow, MakeInlet, Port};
+use super::flow::{EdgeStart, Flow, MakeInlet};
 use super::launch::StageLaunch;
 use super::options::SourceOptions;
+use super::port::Port;
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
 use crate::ops::{BatchLimits, Batcher};
@@ -54,11 +55,7 @@ impl<I: Inlet> BoxFlow<I> {
 
     /// Joins small batches to larger ones, as [`Flow::batch`].
     pub fn boxed_batch(self, limits: BatchLimits) -> Self {
-        let bytes = if limits.bytes == Bytes::new(u64::MAX) { Bytes::ZERO } else { limits.bytes };
-        self.holds(Weight { records: Records::new(u64::from(limits.records)), bytes });
-        if limits.records == 0 {
-            self.refuse("a batch of no records is never full; set its limit to at least 1".to_string());
-        }
+        self.note_batch(&limits);
         self.step(Box::new(Batcher::new(limits)), Weight::ZERO, false)
     }
 }

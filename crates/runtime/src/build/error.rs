@@ -39,6 +39,8 @@ pub enum BuildError {
     },
     /// A batch size of zero records or bytes.
     EmptyBatch,
+    /// A stall threshold of zero.
+    NoStallThreshold,
     /// An edge that diverts, without a place to divert to.
     NoDivertTarget {
         /// The edge.
@@ -50,6 +52,24 @@ pub enum BuildError {
         edge: String,
         /// How many it allows.
         allowed: u16,
+    },
+    /// A port of another pipeline.
+    ForeignPort {
+        /// The port's edge.
+        port: String,
+        /// The pipeline that the port belongs to.
+        port_of: String,
+        /// The pipeline that was to use it.
+        pipeline: String,
+    },
+    /// A lane that the edge does not have.
+    NoSuchLane {
+        /// The edge.
+        edge: String,
+        /// The lane, counted from 0.
+        lane: u8,
+        /// How many lanes the edge has.
+        lanes: u8,
     },
     /// A stage that was started but never given an end.
     Dangling {
@@ -65,6 +85,8 @@ pub enum BuildError {
     },
     /// There is nothing to run.
     Empty,
+    /// The pipeline was built before: a builder, its flows and its ports make one pipeline.
+    AlreadyBuilt,
 }
 
 impl fmt::Display for BuildError {
@@ -94,6 +116,9 @@ impl fmt::Display for BuildError {
             Self::EmptyBatch => {
                 f.write_str("the largest batch is zero records or zero bytes; set both with `.batch(..)`")
             }
+            Self::NoStallThreshold => f.write_str(
+                "every wait is a stall after zero time; set `.stall_after(..)` above zero, to more than a usual wait takes",
+            ),
             Self::NoDivertTarget { edge } => write!(
                 f,
                 "edge \"{edge}\" diverts when it is full, but was not told where to; use `.edge_diverting(spec, &port)`, \
@@ -105,12 +130,26 @@ impl fmt::Display for BuildError {
                     "edge \"{edge}\" was given more producers than it allows ({allowed}); raise its `max_producers`"
                 )
             }
+            Self::ForeignPort { port, port_of, pipeline } => write!(
+                f,
+                "port \"{port}\" belongs to pipeline \"{port_of}\", not to \"{pipeline}\"; use a port of the same builder, or \
+                 join the two pipelines by a channel"
+            ),
+            Self::NoSuchLane { edge, lane, lanes } => write!(
+                f,
+                "edge \"{edge}\" has no lane {lane}: its lanes are 0 to {}; give it more with `EdgeSpec::lanes`, or send \
+                 to another",
+                lanes.saturating_sub(1)
+            ),
             Self::Dangling { stage } => write!(
                 f,
                 "stage \"{stage}\": its output is connected to nothing; end the flow in a sink, an edge, a junction or a port"
             ),
             Self::Setting { stage, text } => write!(f, "stage \"{stage}\": {text}"),
             Self::Empty => f.write_str("the pipeline has no stages; start a flow with `.source(..)`"),
+            Self::AlreadyBuilt => f.write_str(
+                "it was built before: a builder, its flows and its ports make one pipeline; start with a new builder",
+            ),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! [`Flow`]: a pipeline under construction, from its inlet to the last operator so far.
 
-use std::sync::{Arc, Mutex};
-
 use tidegate_flow::{Batch, EdgeId, EdgeSpec, Items, Payload, StageId, Weigh, Weight};
 
 use super::draft::{Launcher, PipelineBuilder};
+use super::error::BuildError;
 use super::launch::StageLaunch;
 use super::options::SinkOptions;
+use super::port::Port;
 use crate::context::Supervision;
 use crate::edge::{EdgeRx, EdgeTx};
 use crate::egress::{Delivery, PoolOutlet, Sink, SinkOutlet, SinkPolicy};
@@ -40,14 +40,6 @@ pub type EdgeFlow<P> = Flow<EdgeInlet<P>, Pass, <P as Head>::Tail>;
 
 /// A flow of typed records: `I` is where it comes from, `U` what it has been through, `C` the fused record operators.
 pub type RecordFlow<I, U, C> = Flow<I, U, Records<C>>;
-
-/// Where several flows of a pipeline send to; see [`PipelineBuilder::port`].
-pub struct Port<P: Payload> {
-    pub(super) id: EdgeId,
-    /// The producer that others are cloned from; let go when the pipeline is planned, so that a port that is still
-    /// around does not keep its edge open.
-    pub(super) prototype: Arc<Mutex<Option<EdgeTx<Batch<P>>>>>,
-}
 
 /// A producer's end of an edge, until the stage that holds it is started.
 pub(super) struct EdgeEnd<P: Payload> {
@@ -138,21 +130,17 @@ where
     /// Sends everything to a port, where it is merged with what others send.
     pub fn to(self, port: &Port<V::Out>) {
         match self.builder.another_producer(port) {
-            Some(end) => self.send_to(end),
-            None => self.abandon(),
+            Ok(end) => self.send_to(end),
+            Err(error) => self.abandon(error),
         }
     }
 
     /// Sends everything to a port in the given priority lane (0 first) of its edge: a prioritised merge. The edge needs
-    /// that many lanes.
+    /// that lane, or the pipeline is refused.
     pub fn to_lane(self, port: &Port<V::Out>, lane: u8) {
-        let prioritised = self.builder.another_producer(port).and_then(|end| {
-            let tx = end.tx.for_lane(lane).ok()?;
-            Some(EdgeEnd { id: end.id, tx })
-        });
-        match prioritised {
-            Some(end) => self.send_to(end),
-            None => self.abandon(),
+        match self.builder.producer_in_lane(port, lane) {
+            Ok(end) => self.send_to(end),
+            Err(error) => self.abandon(error),
         }
     }
 
@@ -161,8 +149,13 @@ where
     ///
     /// A pipeline with a loop completes when its sources have ended and everything they read is settled.
     pub fn feed_back(self, port: &Port<V::Out>) {
-        self.builder.declare_feedback(port);
-        self.to(port);
+        match self.builder.another_producer(port) {
+            Ok(end) => {
+                self.builder.lock().graph.edge_mut(end.id).feedback = true;
+                self.send_to(end);
+            }
+            Err(error) => self.abandon(error),
+        }
     }
 
     /// Ends in a sink.
@@ -214,10 +207,12 @@ where
         self.finish(move |launch| EdgeOutlet::new(launch.producer(end)));
     }
 
-    /// Leaves the stage without an end, where `build` has an error to report about it already.
-    pub(super) fn abandon(self) {
+    /// Leaves the stage without an end, for a reason that `build` will report.
+    pub(super) fn abandon(self, error: BuildError) {
         let Self { builder, stage, .. } = self;
-        builder.lock().stage(stage).abandoned = true;
+        let mut draft = builder.lock();
+        draft.stage(stage).abandoned = true;
+        draft.refuse(error);
     }
 
     /// Makes the flow a stage that sends to the given outlet.

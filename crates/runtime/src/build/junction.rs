@@ -4,8 +4,9 @@ use tidegate_flow::graph::{Branch as GraphBranch, FanOut};
 use tidegate_flow::{EdgeSpec, Items, Nack, Share, Weigh};
 
 use super::error::BuildError;
-use super::flow::{EdgeEnd, EdgeFlow, Flow, Head, Port, RecordFlow};
+use super::flow::{EdgeEnd, EdgeFlow, Flow, Head, RecordFlow};
 use super::ops::Extended;
+use super::port::Port;
 use crate::dead_letter::DeadLetterPort;
 use crate::ops::{Divert, Tap, TryOr};
 use crate::outlet::{ChoiceOutlet, Chooser, ForkOutlet, PartitionOutlet, Router};
@@ -44,6 +45,7 @@ where
 {
     /// Sends every record to every branch. The branches share the payload; each has an edge of its own, so that a slow
     /// branch hurts only itself as far as its window and policy go. A blocking branch that is full makes all wait.
+    /// One branch is allowed, and the same as an edge.
     pub fn fork<const N: usize>(self, branches: [Branch; N]) -> [EdgeFlow<V::Out>; N]
     where
         V::Out: Share,
@@ -60,7 +62,7 @@ where
         flows
     }
 
-    /// Sends every record to one branch, chosen row by row.
+    /// Sends every record to one branch, chosen row by row. One branch is allowed: then there is nothing to choose.
     pub fn route<const N: usize>(self, router: impl Router<V::Out>, specs: [EdgeSpec; N]) -> [EdgeFlow<V::Out>; N] {
         let builder = self.builder.clone();
         if N == 0 {
@@ -106,9 +108,13 @@ where
     pub fn fork_to(self, branches: &[(&Port<V::Out>, bool)]) {
         let mut ends = Vec::with_capacity(branches.len());
         for (port, required) in branches {
-            let Some(end) = self.builder.another_producer(port) else { return self.abandon() };
-            self.note_branch(&end, *required);
-            ends.push((end, *required));
+            match self.builder.another_producer(port) {
+                Err(error) => return self.abandon(error),
+                Ok(end) => {
+                    self.note_branch(&end, *required);
+                    ends.push((end, *required));
+                }
+            }
         }
         self.finish_fork(ends);
     }
@@ -118,12 +124,9 @@ where
     pub fn choose_to(self, chooser: impl Chooser<V::Out>, branches: &[Option<&Port<V::Out>>]) {
         let mut ends = Vec::with_capacity(branches.len());
         for port in branches {
-            let end = match port {
-                None => None,
-                Some(port) => match self.builder.another_producer(port) {
-                    None => return self.abandon(),
-                    end => end,
-                },
+            let end = match port.map(|port| self.builder.another_producer(port)).transpose() {
+                Err(error) => return self.abandon(error),
+                Ok(end) => end,
             };
             if let Some(end) = &end {
                 self.note_branch(end, true);

@@ -87,6 +87,7 @@ where
     }
 
     /// Sends each record to one of several branches, chosen by `choose`; a number that no branch has goes to the last.
+    /// One branch is allowed: then there is nothing to choose.
     pub fn partition<F, const N: usize>(self, choose: F, specs: [EdgeSpec; N]) -> [EdgeFlow<Items<C::Out>>; N]
     where
         F: FnMut(&C::Out) -> usize + Send + 'static,

@@ -3,7 +3,7 @@
 use tidegate_flow::{Bytes, Items, Payload, Time, Weigh};
 
 use super::draft::SettleDraft;
-use super::flow::Port;
+use super::port::Port;
 use crate::drain::KillSwitch;
 use crate::egress::SinkPolicy;
 use crate::ingress::{Class, Classifier, Source};

@@ -1,62 +1,60 @@
 //! The checked form of a pipeline: [`Pipeline`]. Its edges fit together, its minima fit the budget, and its settle
 //! windows hold what the buffers behind them can hold.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::budget::PlanSum;
 use tidegate_flow::graph::{GraphError, check, settle_window_needs};
 use tidegate_flow::settle::{MAX_LANES, MAX_SLOTS, WindowSpec};
 use tidegate_flow::{
-    Account, AccountSpec, Budget, BudgetError, Bytes, EdgeSpec, FlowCounter, Graph, OnFull, Records, StageClock,
-    StageId, StageKind, Weight,
+    Account, AccountSpec, Budget, BudgetError, Bytes, EdgeSpec, Graph, OnFull, Records, StageId, StageKind, Weight,
 };
 
-use super::draft::{BudgetChoice, Draft, PipelineBuilder, StageDraft};
+use super::draft::{BudgetChoice, Draft, Launcher, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
-use super::launch::{Launch, StageFuture, StageLaunch, StartedSource};
-use crate::clock::{Clock, Timed};
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
-use crate::probe::{Due, StageProbe};
-use crate::running::{Parts, Running, SourceTask};
-use crate::spares::{SPARE_BATCHES, SpareLists};
+use crate::spares::SPARE_BATCHES;
 
 /// A pipeline that was checked and can be started.
 pub struct Pipeline {
-    name: String,
-    budget: Budget,
-    batch: Weight,
-    stall_after: Duration,
-    watch_every: Duration,
-    graph: Graph,
-    stages: Vec<PlannedStage>,
-    edges: Vec<EdgeHandle>,
-    spares: Account,
-    kill: KillSwitch,
-    sum: PlanSum,
+    pub(super) name: String,
+    pub(super) budget: Budget,
+    pub(super) batch: Weight,
+    pub(super) stall_after: Duration,
+    pub(super) watch_every: Duration,
+    pub(super) graph: Graph,
+    pub(super) stages: Vec<PlannedStage>,
+    pub(super) edges: Vec<EdgeHandle>,
+    pub(super) spares: Account,
+    pub(super) kill: KillSwitch,
+    pub(super) sum: PlanSum,
 }
 
 /// A stage with the accounts and limits that the plan gave it.
-struct PlannedStage {
-    draft: StageDraft,
-    kind: StageKind,
-    supervision: Supervision,
-    accounts: StageAccounts,
-    window: WindowSpec,
+pub(super) struct PlannedStage {
+    pub(super) id: StageId,
+    pub(super) name: Arc<str>,
+    pub(super) kind: StageKind,
+    pub(super) launch: Launcher,
+    pub(super) supervision: Supervision,
+    pub(super) accounts: StageAccounts,
+    /// The settle window of a source.
+    pub(super) window: WindowSpec,
 }
 
 /// The accounts of one stage.
-struct StageAccounts {
+pub(super) struct StageAccounts {
     /// What it has in hand.
-    hand: Account,
+    pub(super) hand: Account,
     /// What its steps hold back from one batch to the next.
-    held: Account,
+    pub(super) held: Account,
     /// What it reads, where it is a source.
-    intake: Account,
+    pub(super) intake: Account,
     /// What it holds from one read to the next, where it is a source.
-    reading: Account,
+    pub(super) reading: Account,
 }
 
 impl Pipeline {
@@ -85,97 +83,45 @@ impl Pipeline {
     }
 
     /// Checks a draft and plans it.
-    pub(super) fn plan(draft: Draft) -> Result<Self, BuildErrors> {
-        let name = draft.name.clone();
-        plan(draft).map_err(|errors| BuildErrors { pipeline: name, errors })
-    }
-
-    /// Starts every stage as a task of the current tokio runtime. Must be called within one; on a current-thread
-    /// runtime the whole pipeline runs on that thread.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with time enabled.
-    #[must_use = "dropping the handle aborts the pipeline"]
-    pub fn start(self) -> Running {
-        let clock = Clock::new();
-        let launch =
-            Launch { clock, batch: self.batch, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
-        let mut tasks = Vec::new();
-        let mut probes = Vec::new();
-        for stage in self.stages {
-            let (probe, task) = launch_stage(stage, &launch, &self.graph);
-            tasks.push((probe.id, Timed::new(task, probe.clock.clone(), clock)));
-            probes.push(probe);
-        }
-        let sources = launch.sources.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let parts = Parts {
-            name: self.name,
-            clock,
-            budget: self.budget,
-            graph: self.graph,
-            stages: probes,
-            edges: self.edges,
-            kill: self.kill,
-            stall_after: self.stall_after,
-            watch_every: self.watch_every,
-        };
-        let task = |source: StartedSource| SourceTask {
-            stage: source.stage,
-            probe: source.probe,
-            settle: source.settle,
-            companion: source.companion,
-        };
-        let sources = sources.into_iter().map(task).collect();
-        Running::spawn(parts, tasks, sources)
+    pub(super) fn plan(draft: &mut Draft) -> Result<Self, BuildErrors> {
+        plan(draft).map_err(|errors| BuildErrors { pipeline: draft.name.clone(), errors })
     }
 }
 
-fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StageProbe, StageFuture) {
-    let PlannedStage { draft, kind, supervision, accounts, window } = stage;
-    let outputs: Vec<_> = graph.outputs(draft.id).collect();
-    let times = StageClock::new(launch.clock.now(), &outputs);
-    let counter = FlowCounter::default();
-    let due = Due::default();
-    let given = StageLaunch {
-        pipeline: launch,
-        id: draft.id,
-        name: Arc::clone(&draft.name),
-        times: times.clone(),
-        due: due.clone(),
-        counter: counter.clone(),
-        account: accounts.hand,
-        held_account: accounts.held,
-        intake_account: accounts.intake,
-        reading_account: accounts.reading,
-        supervision,
-        window,
-    };
-    let task = match draft.launch {
-        Some(launcher) => launcher(&given),
-        None => unreachable!("the plan refuses stages without an end"),
-    };
-    (StageProbe { id: draft.id, name: draft.name, kind, clock: times, counter, due }, task)
-}
-
-fn plan(mut draft: Draft) -> Result<Pipeline, Vec<BuildError>> {
+fn plan(draft: &mut Draft) -> Result<Pipeline, Vec<BuildError>> {
     let mut errors = std::mem::take(&mut draft.errors);
     draft.ports.drain(..).for_each(|let_go| let_go());
-    check_settings(&draft, &mut errors);
-    check_graph(&draft, &mut errors);
+    check_settings(draft, &mut errors);
+    check_graph(draft, &mut errors);
     let (budget, total) = match &draft.budget {
         BudgetChoice::Own(bytes) => (Budget::new(*bytes).child(&draft.name, *bytes), *bytes),
         BudgetChoice::Within(shared, bytes) => (shared.child(&draft.name, *bytes), *bytes),
     };
-    let sum = match reserve(&draft, total) {
+    let sum = match reserve(draft, total) {
         Ok(sum) => Some(sum),
         Err(error) => {
             errors.push(BuildError::Budget(error));
             None
         }
     };
-    let windows = settle_windows(&draft, total, &mut errors);
+    let windows = settle_windows(draft, total, &mut errors);
     let Some(sum) = sum.filter(|_| errors.is_empty()) else { return Err(errors) };
-    open_accounts(draft, &budget, sum, windows).map_err(|error| vec![BuildError::Budget(error)])
+    let accounts = open_accounts(draft, &budget).map_err(|error| vec![BuildError::Budget(error)])?;
+    let spares = budget.account("spares", AccountSpec::holding(spares_of(draft)));
+    let spares = spares.map_err(|error| vec![BuildError::Budget(error)])?;
+    Ok(Pipeline {
+        stages: planned_stages(draft, accounts, &windows)?,
+        name: draft.name.clone(),
+        budget,
+        batch: draft.batch,
+        stall_after: draft.stall_after,
+        watch_every: draft.watch_every,
+        graph: draft.graph.clone(),
+        edges: draft.edges.iter().map(|edge| edge.handle.clone()).collect(),
+        spares,
+        kill: draft.kill.clone(),
+        sum,
+    })
 }
 
 fn check_settings(draft: &Draft, errors: &mut Vec<BuildError>) {
@@ -184,6 +130,9 @@ fn check_settings(draft: &Draft, errors: &mut Vec<BuildError>) {
     }
     if draft.batch.records.is_zero() || draft.batch.bytes.is_zero() {
         errors.push(BuildError::EmptyBatch);
+    }
+    if draft.stall_after.is_zero() {
+        errors.push(BuildError::NoStallThreshold);
     }
 }
 
@@ -290,48 +239,38 @@ fn settle_windows(draft: &Draft, total: Bytes, errors: &mut Vec<BuildError>) -> 
     windows
 }
 
-fn open_accounts(
-    draft: Draft,
-    budget: &Budget,
-    sum: PlanSum,
-    windows: Vec<(StageId, WindowSpec)>,
-) -> Result<Pipeline, BudgetError> {
+/// Opens the accounts of every edge, and those of every stage in their order.
+fn open_accounts(draft: &Draft, budget: &Budget) -> Result<Vec<StageAccounts>, BudgetError> {
     for edge in &draft.edges {
-        let account = budget.account(&edge.spec.name, edge_account(&draft, &edge.spec))?;
-        edge.account.bind(account);
+        edge.account.bind(budget.account(&edge.spec.name, edge_account(draft, &edge.spec))?);
     }
-    let spares = budget.account("spares", AccountSpec::holding(spares_of(&draft)))?;
-    let mut planned = Vec::new();
-    for index in 0..draft.stages.len() {
-        planned.push(stage_accounts(&draft, index, budget)?);
-    }
-    let stages = draft.stages.into_iter().zip(planned).map(|(stage, accounts)| {
-        let window = windows.iter().find(|(source, _)| *source == stage.id).map(|(_, window)| *window);
-        PlannedStage {
-            kind: draft.graph.stage(stage.id).kind,
-            supervision: stage.supervision.clone().unwrap_or_else(|| draft.supervision.clone()),
-            window: window.unwrap_or_default(),
-            draft: stage,
-            accounts,
-        }
-    });
-    Ok(Pipeline {
-        stages: stages.collect(),
-        name: draft.name,
-        budget: budget.clone(),
-        batch: draft.batch,
-        stall_after: draft.stall_after,
-        watch_every: draft.watch_every,
-        graph: draft.graph,
-        edges: draft.edges.into_iter().map(|edge| edge.handle).collect(),
-        spares,
-        kill: draft.kill,
-        sum,
-    })
+    draft.stages.iter().map(|stage| stage_accounts(draft, stage, budget)).collect()
 }
 
-fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageAccounts, BudgetError> {
-    let stage = &draft.stages[index];
+/// Takes the stages over, each with what the plan gave it.
+fn planned_stages(
+    draft: &mut Draft,
+    accounts: Vec<StageAccounts>,
+    windows: &[(StageId, WindowSpec)],
+) -> Result<Vec<PlannedStage>, Vec<BuildError>> {
+    let Draft { stages, graph, supervision, .. } = draft;
+    let planned = stages.iter_mut().zip(accounts).map(|(stage, accounts)| {
+        let name = Arc::clone(&stage.name);
+        let window = windows.iter().find(|(source, _)| *source == stage.id).map(|(_, window)| *window);
+        Ok(PlannedStage {
+            id: stage.id,
+            kind: graph.stage(stage.id).kind,
+            launch: stage.launch.take().ok_or_else(|| vec![BuildError::Dangling { stage: name.to_string() }])?,
+            name,
+            supervision: stage.supervision.clone().unwrap_or_else(|| supervision.clone()),
+            window: window.unwrap_or_default(),
+            accounts,
+        })
+    });
+    planned.collect()
+}
+
+fn stage_accounts(draft: &Draft, stage: &StageDraft, budget: &Budget) -> Result<StageAccounts, BudgetError> {
     let overdraft = draft.batch.bytes;
     let minimum = holding_of(draft, stage).saturating_sub(overdraft);
     let hand = budget.account(&stage.name, AccountSpec::holding(minimum).overdraft(overdraft))?;

@@ -8,8 +8,9 @@ use tidegate_flow::{Bytes, EdgeSpec, Items, OnFull, Records as RecordCount, Weig
 
 use super::draft::PipelineBuilder;
 use super::error::BuildError;
-use super::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
+use super::flow::{EdgeFlow, Flow, Head, RecordFlow};
 use super::ops::Extended;
+use super::port::Port;
 use crate::dead_letter::{Annotate, DeadLetter};
 use crate::drain::KillSwitch;
 use crate::inlet::{EdgeInlet, Gated, IdleTimeout};
@@ -32,11 +33,7 @@ where
     /// Joins small batches to larger ones, up to the given limits. A partial batch goes on as soon as what is behind it
     /// waits for input, so that nothing waits while there is little to do.
     pub fn batch(self, limits: BatchLimits) -> Extended<I, U, V, Batcher<V::Out>, U::Out, V::Out> {
-        let bytes = if limits.bytes == Bytes::new(u64::MAX) { Bytes::ZERO } else { limits.bytes };
-        self.holds(Weight { records: RecordCount::new(u64::from(limits.records)), bytes });
-        if limits.records == 0 {
-            self.refuse("a batch of no records is never full; set its limit to at least 1".to_string());
-        }
+        self.note_batch(&limits);
         self.transform(Batcher::new(limits))
     }
 
@@ -60,10 +57,12 @@ where
     pub fn edge_diverting(self, spec: impl Into<EdgeSpec>, port: &Port<V::Out>) -> EdgeFlow<V::Out> {
         let builder = self.builder.clone();
         let spec = spec.into().on_full(OnFull::Divert);
-        let (end, rx) = builder.new_edge_to(spec, Some(GraphOnFull::Divert(port.id)));
+        // Where the port is refused, so is the pipeline, whatever its graph says.
+        let said = builder.edge_of(port).map_or(GraphOnFull::Shed, GraphOnFull::Divert);
+        let (end, rx) = builder.new_edge_to(spec, Some(said));
         match builder.another_producer(port) {
-            None => self.abandon(),
-            Some(target) => {
+            Err(error) => self.abandon(error),
+            Ok(target) => {
                 let mut draft = builder.lock();
                 draft.graph.add_producer(end.id, self.stage);
                 draft.graph.add_producer(target.id, self.stage);
@@ -118,6 +117,18 @@ impl<I, U, V> Flow<I, U, V> {
         let mut draft = self.builder.lock();
         let stage = draft.stage(self.stage).name.to_string();
         draft.errors.push(BuildError::Setting { stage, text });
+    }
+
+    /// Notes what a batcher may hold; its limits must let something in.
+    pub(super) fn note_batch(&self, limits: &BatchLimits) {
+        let bytes = if limits.bytes == Bytes::new(u64::MAX) { Bytes::ZERO } else { limits.bytes };
+        self.holds(Weight { records: RecordCount::new(u64::from(limits.records)), bytes });
+        if limits.records == 0 {
+            self.refuse("a batch of no records is never full; set its limit to at least 1".to_string());
+        }
+        if limits.bytes.is_zero() {
+            self.refuse("a batch of no bytes holds nothing; set its limit to about that of a usual batch".to_string());
+        }
     }
 
     fn note_throttle(&self, spec: &ThrottleSpec) {

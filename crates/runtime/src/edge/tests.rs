@@ -195,8 +195,8 @@ async fn try_send_never_waits() {
 #[tokio::test]
 async fn a_lane_can_be_fixed_for_a_producer() {
     let (mut low, mut rx) = edge(EdgeSpec::new("test").lanes(&[0, 0])).unwrap();
-    let mut high = low.for_lane(0).unwrap();
-    low = low.for_lane(1).unwrap();
+    let mut high = low.try_clone().unwrap().with_lane(0);
+    low = low.with_lane(1);
     send(&mut low, 1).await;
     send(&mut high, 2).await;
     assert_eq!(rx.recv().await, Event::Batch(item(2)));

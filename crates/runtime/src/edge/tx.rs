@@ -187,14 +187,12 @@ impl<B: Load> EdgeTx<B> {
         Ok(clone)
     }
 
-    /// Another producer of the same edge, all of whose batches go into `lane`, whatever lane they name themselves.
-    ///
-    /// # Errors
-    /// Like [`try_clone`](Self::try_clone).
-    pub fn for_lane(&self, lane: u8) -> Result<Self, TooManyProducers> {
-        let mut clone = self.try_clone()?;
-        clone.lane = Some(lane);
-        Ok(clone)
+    /// This producer, all of whose batches go into `lane` from now on, whatever lane they name themselves. A lane that
+    /// the edge does not have counts as its lowest.
+    #[must_use]
+    pub fn with_lane(mut self, lane: u8) -> Self {
+        self.lane = Some(lane);
+        self
     }
 
     /// Where batches go that do not fit. The policy of the target applies to them: if that is to block, a full target

@@ -50,7 +50,7 @@ async fn nothing_is_lost_or_stuck_with_many_producers_that_keep_giving_up() {
     let producers: Vec<_> = (0..)
         .take(PRODUCERS)
         .map(|index: u64| {
-            let mut tx = tx.for_lane(u8::try_from(index % 2).unwrap()).unwrap();
+            let mut tx = tx.try_clone().unwrap().with_lane(u8::try_from(index % 2).unwrap());
             tokio::spawn(async move {
                 for number in 0..EACH {
                     let mut slot = Some(item(index * EACH + number));
