@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidegate_flow::{
     Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, Outcome, OverBudget, Payload, Records,
-    ShedReason, Spares, StageClock, Time,
+    ShedReason, Spares, StageClock, Time, Weight,
 };
 
 use crate::clock::edge_clock;
@@ -97,7 +97,8 @@ pub struct StageContext {
     /// Pays for what its steps hold back from one batch to the next.
     pub(crate) held: Account,
     pub(crate) supervision: Supervision,
-    pub(crate) chunk: Bytes,
+    /// The largest batch that the stage makes.
+    pub(crate) chunk: Weight,
     pub(crate) spares: SpareLists,
     /// Whether what is downstream waits for input: the moment to send partial batches.
     pub(crate) consumer_is_idle: bool,
@@ -157,10 +158,24 @@ impl StageContext {
         edge_clock(&self.clock, edge)
     }
 
-    /// An output batch is closed when it weighs this much.
+    /// An output batch is closed when it weighs this much, in records or in bytes: the pipeline's largest batch, or the
+    /// window of the edge that the stage sends to where that is smaller.
+    #[must_use]
+    pub fn chunk(&self) -> Weight {
+        self.chunk
+    }
+
+    /// An output batch is closed when it has this many bytes; see [`chunk`](Self::chunk).
     #[must_use]
     pub fn chunk_bytes(&self) -> Bytes {
-        self.chunk
+        self.chunk.bytes
+    }
+
+    /// Whether an output batch is to be closed.
+    #[inline]
+    pub(crate) fn is_full<P: Payload>(&self, made: &P) -> bool {
+        let weight = made.weight();
+        weight.bytes >= self.chunk.bytes || weight.records >= self.chunk.records
     }
 
     /// Makes the lease of `batch` pay for what the payload weighs now: it gives back what is too much, and takes what

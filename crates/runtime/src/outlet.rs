@@ -1,29 +1,34 @@
 //! Where a stage's output goes when it is not a sink: one edge, a fork, a partition, or a side output.
 
 mod choice;
+mod parts;
+mod side;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, OverBudget, Payload, Records, Share, Ticket, Wait};
+use tidegate_flow::{Batch, Cause, Nack, OverBudget, Payload, Share, Ticket, Wait};
 
 use crate::clock::waiting;
 use crate::context::StageContext;
-use crate::edge::{Control, EdgeTx, SendError, Sent};
+use crate::edge::{Control, EdgeTx, SendError};
 use crate::stage::{Ended, Outlet, StageEnd};
 
 pub(crate) use self::choice::ChoiceOutlet;
 pub use self::choice::{BranchSet, Chooser};
+use self::parts::Parts;
+pub(crate) use self::side::{Side, SideSent};
 
 /// Sends to one edge.
 pub(crate) struct EdgeOutlet<P: Payload> {
     tx: EdgeTx<Batch<P>>,
+    parts: Parts<P>,
 }
 
 impl<P: Payload> EdgeOutlet<P> {
     pub(crate) fn new(tx: EdgeTx<Batch<P>>) -> Self {
-        Self { tx }
+        Self { tx, parts: Parts::new() }
     }
 }
 
@@ -34,9 +39,18 @@ impl<P: Payload> Outlet<P> for EdgeOutlet<P> {
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
-        let records = slot.as_ref().map_or(0, Batch::records);
-        let sent = self.tx.send(slot).await;
-        after_send(sent, records, slot, cx)
+        loop {
+            self.parts.fill(slot, self.tx.largest());
+            let Some(part) = slot.as_ref() else { return Ok(()) };
+            let records = part.records();
+            match self.tx.send(slot).await {
+                Ok(_) => cx.count_sent(records),
+                Err(error @ SendError::Timeout { .. }) => {
+                    self.parts.unsent(slot).for_each(|part| cx.refuse(part, Nack::transient(error.to_string())));
+                }
+                Err(error) => return Err(ended(&error)),
+            }
+        }
     }
 
     async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {
@@ -58,25 +72,7 @@ impl<P: Payload> Outlet<P> for EdgeOutlet<P> {
     }
 }
 
-/// What a send came to: counted, refused, or the end of the stage.
-fn after_send<P: Payload>(
-    sent: Result<Sent, SendError>,
-    records: u32,
-    slot: &mut Option<Batch<P>>,
-    cx: &StageContext,
-) -> Result<(), Ended> {
-    match sent {
-        Ok(_) => cx.count_sent(records),
-        Err(error @ SendError::Timeout { .. }) => {
-            if let Some(batch) = slot.take() {
-                cx.refuse(batch, Nack::transient(error.to_string()));
-            }
-        }
-        Err(error) => return Err(ended(&error)),
-    }
-    Ok(())
-}
-
+/// How a stage ends that cannot send.
 fn ended(error: &SendError) -> Ended {
     match error {
         SendError::Closed { .. } => Ended::Cancelled,
@@ -100,75 +96,12 @@ fn finish_edge<P: Payload>(tx: &mut EdgeTx<Batch<P>>, end: &StageEnd) {
     }
 }
 
-/// What became of the records that were in line for a side output.
-#[derive(Copy, Clone, Debug, Default)]
-pub(crate) struct SideSent {
-    pub(crate) sent: Records,
-    /// Given back to their source, because the port's edge did not take them in time.
-    pub(crate) returned: Records,
-}
-
-/// A side output of a transform: what it puts in line is sent when the stage polls for it.
-pub(crate) struct Side<P: Payload> {
-    id: EdgeId,
-    tx: EdgeTx<Batch<P>>,
-    slot: Option<Batch<P>>,
-    records: u32,
-}
-
-impl<P: Payload> Side<P> {
-    pub(crate) fn new(id: EdgeId, tx: EdgeTx<Batch<P>>) -> Self {
-        Self { id, tx, slot: None, records: 0 }
-    }
-
-    /// Gives the edge the clock of the stage. Once, before anything is sent.
-    pub(crate) fn open(&mut self, cx: &StageContext) {
-        self.tx.set_clock(cx.edge_clock(self.id));
-    }
-
-    /// Puts a batch in line. Only when the last one was sent.
-    pub(crate) fn stage(&mut self, batch: Batch<P>) {
-        debug_assert!(self.slot.is_none(), "a side output takes one batch at a time");
-        self.records = batch.records();
-        self.slot = Some(batch);
-    }
-
-    /// Completes when nothing is in line; says what became of the records. What an edge with a longest wait did not
-    /// take in time goes back to its source.
-    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
-        if self.slot.is_none() {
-            return Poll::Ready(Ok(SideSent::default()));
-        }
-        let sent = ready!(self.tx.poll_send(task, &mut self.slot));
-        let records = Records::new(u64::from(std::mem::take(&mut self.records)));
-        match sent {
-            Ok(_) => Poll::Ready(Ok(SideSent { sent: records, returned: Records::ZERO })),
-            Err(error @ SendError::Timeout { .. }) => {
-                if let Some(batch) = self.slot.take() {
-                    batch.nack(Nack::transient(error.to_string()));
-                }
-                Poll::Ready(Ok(SideSent { sent: Records::ZERO, returned: records }))
-            }
-            Err(error) => Poll::Ready(Err(ended(&error))),
-        }
-    }
-
-    /// Sends without waiting. What the edge's policy gives up is counted there; a port that would make the sender wait
-    /// is refused when the pipeline is built, so nothing else is let go here but what comes after the end of the edge.
-    pub(crate) fn offer(&mut self, batch: Batch<P>) {
-        let mut slot = Some(batch);
-        drop(self.tx.try_send(&mut slot));
-        if let Some(batch) = slot {
-            batch.settle(Outcome::Abandoned);
-        }
-    }
-}
-
 /// One branch of a fork or partition.
 struct Arm<P: Payload> {
     tx: EdgeTx<Batch<P>>,
     waiting: VecDeque<Batch<P>>,
     slot: Option<Batch<P>>,
+    parts: Parts<P>,
     /// Whether the records' outcome counts on this branch, and the stage ends when it is gone.
     required: bool,
     gone: bool,
@@ -178,25 +111,26 @@ impl<P: Payload> Arm<P> {
     /// Completes when everything in line for this branch was sent, or the branch is gone and was not required.
     fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
+            self.parts.fill(&mut self.slot, self.tx.largest());
             if self.slot.is_none() {
                 match self.waiting.pop_front() {
                     None => return Poll::Ready(Ok(())),
                     batch => self.slot = batch,
                 }
+                continue;
             }
             let sent = ready!(self.tx.poll_send(task, &mut self.slot));
             match sent {
                 Ok(_) => {}
                 Err(SendError::Closed { .. }) if !self.required => {
                     self.gone = true;
-                    self.slot = None;
+                    drop(self.parts.unsent(&mut self.slot));
                     self.waiting.clear();
                 }
                 // The stage has counted these records as sent; refusing them is the branch's own affair.
                 Err(error @ SendError::Timeout { .. }) => {
-                    if let Some(batch) = self.slot.take() {
-                        batch.nack(Nack::transient(error.to_string()));
-                    }
+                    let nack = || Nack::transient(error.to_string());
+                    self.parts.unsent(&mut self.slot).for_each(|part| part.nack(nack()));
                 }
                 Err(error) => return Poll::Ready(Err(ended(&error))),
             }
@@ -209,7 +143,14 @@ struct Arms<P: Payload>(Vec<Arm<P>>);
 
 impl<P: Payload> Arms<P> {
     fn new(branches: Vec<(EdgeTx<Batch<P>>, bool)>) -> Self {
-        let arm = |(tx, required)| Arm { tx, waiting: VecDeque::new(), slot: None, required, gone: false };
+        let arm = |(tx, required)| Arm {
+            tx,
+            waiting: VecDeque::new(),
+            slot: None,
+            parts: Parts::new(),
+            required,
+            gone: false,
+        };
         Self(branches.into_iter().map(arm).collect())
     }
 

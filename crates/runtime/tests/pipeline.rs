@@ -69,7 +69,7 @@ async fn flat_map_multiplies_and_settles_each_input_once() {
     let (kept, keep) = collect();
     builder
         .source("count", source::iter(0..100_u64))
-        .flat_map::<Vec<u64>, _>(|n| vec![n; (n % 5) as usize].into_iter())
+        .flat_map(|n| vec![n; (n % 5) as usize])
         .edge("many")
         .sink("keep", sink::for_each(keep));
     let report = builder.build().unwrap().start().wait().await;

@@ -262,9 +262,9 @@ where
             let flow = flow.map(steps::change(salt, 0)).filter(steps::keep(next));
             flow.try_map(steps::attempt(Salt(mix2(salt.0, 2)), every)).edge(edge)
         }
-        Shape::FlatMap(panics) => flow.flat_map::<steps::Children, _>(steps::expand(salt, panics)).edge(edge),
+        Shape::FlatMap(panics) => flow.flat_map(steps::expand(salt, panics)).edge(edge),
         Shape::Expand(panics) => {
-            let flow = flow.filter(steps::keep(salt)).flat_map::<steps::Children, _>(steps::expand(next, 0));
+            let flow = flow.filter(steps::keep(salt)).flat_map(steps::expand(next, 0));
             flow.map(steps::change(Salt(mix2(salt.0, 2)), panics)).edge(edge)
         }
         Shape::Tap(port) => flow.wire_tap(&ports[port]).map(steps::change(salt, 0)).edge(edge),

@@ -80,7 +80,7 @@ transform! {
     fn poison() -> Option<u64> { Some(POISON - 1) }
 }
 transform! {
-    FlatMap, flat_map, |flow, to| flow.flat_map::<Range<u64>, _>(expand).edge(to), |number| expand(number).collect(),
+    FlatMap, flat_map, |flow, to| flow.flat_map(expand).edge(to), |number| expand(number).collect(),
     fn poison() -> Option<u64> { Some(POISON) }
     fn bulk() -> Option<(u64, usize)> { Some((MANY, COUNT)) }
 }

@@ -324,6 +324,12 @@ impl<B: Load> Queue<B> {
         self.wake_consumer();
     }
 
+    /// How much the edge holds.
+    #[must_use]
+    pub const fn window(&self) -> Weight {
+        self.credit.window()
+    }
+
     /// Sets the window (at least one record and one byte). A larger one lets waiting producers go on at once; a
     /// smaller one revokes nothing.
     pub fn set_window(&mut self, now: Time, window: Weight) {

@@ -73,6 +73,8 @@ pub(super) struct StageDraft {
     pub(super) name: Arc<str>,
     /// Bytes that the stage may hold in hand beyond its input; reserved. Default: two of the largest batch.
     pub(super) holding: Option<Bytes>,
+    /// The smallest window that it sends to: what it makes is no larger.
+    pub(super) largest: Weight,
     /// Bytes that branches of a fork may keep alive together, beyond that; reserved where they were given explicitly.
     pub(super) shared: Bytes,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
@@ -311,6 +313,7 @@ impl Draft {
             id,
             name: Arc::from(name),
             holding: None,
+            largest: Weight::MAX,
             shared: Bytes::ZERO,
             held: Bytes::ZERO,
             reading: Bytes::ZERO,
@@ -321,6 +324,14 @@ impl Draft {
             settle: None,
         });
         id
+    }
+
+    /// Fixes an output of `stage` to an edge. What the stage makes is kept small enough for it.
+    pub(super) fn connect(&mut self, edge: EdgeId, stage: StageId) {
+        self.graph.add_producer(edge, stage);
+        let window = self.edges[edge.index()].spec.window;
+        let largest = &mut self.stage(stage).largest;
+        *largest = largest.min(window);
     }
 
     pub(super) fn stage(&mut self, id: StageId) -> &mut StageDraft {

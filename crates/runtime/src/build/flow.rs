@@ -203,7 +203,7 @@ where
     }
 
     pub(super) fn send_to(self, end: EdgeEnd<V::Out>) {
-        self.builder.lock().graph.add_producer(end.id, self.stage);
+        self.builder.lock().connect(end.id, self.stage);
         self.finish(move |launch| EdgeOutlet::new(launch.producer(end)));
     }
 

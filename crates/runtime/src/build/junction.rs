@@ -72,7 +72,7 @@ where
         let flows = specs.map(|spec| {
             let (end, rx) = builder.new_edge(spec);
             let mut draft = builder.lock();
-            draft.graph.add_producer(end.id, self.stage);
+            draft.connect(end.id, self.stage);
             draft.graph.stage_mut(self.stage).fan_out = FanOut::Route;
             drop(draft);
             ends.push(end);
@@ -163,7 +163,7 @@ where
         if window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes {
             draft.stage(self.stage).shared += window.bytes;
         }
-        draft.graph.add_producer(end.id, self.stage);
+        draft.connect(end.id, self.stage);
         let stage = draft.graph.stage_mut(self.stage);
         stage.fan_out = FanOut::Fork;
         if let (Some(port), false) = (stage.outputs.last_mut(), required) {

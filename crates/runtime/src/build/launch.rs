@@ -31,7 +31,6 @@ pub(crate) type SettleFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What all stages of a pipeline share when they start.
 pub(super) struct Launch {
     pub(super) clock: Clock,
-    pub(super) batch: Weight,
     pub(super) spares: SpareLists,
     /// What the sources brought up while they were started.
     pub(super) sources: Mutex<Vec<StartedSource>>,
@@ -61,6 +60,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
     pub(super) reading_account: Account,
+    /// The largest batch that it reads or makes.
+    pub(super) batch: Weight,
     pub(super) supervision: Supervision,
     /// The settle window of a source.
     pub(super) window: WindowSpec,
@@ -76,7 +77,7 @@ impl StageLaunch<'_> {
             account: self.account.clone(),
             held: self.held_account.clone(),
             supervision: self.supervision.clone(),
-            chunk: self.pipeline.batch.bytes,
+            chunk: self.batch,
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
         }
@@ -131,7 +132,7 @@ impl StageLaunch<'_> {
         source.open(SourceContext {
             name: Arc::clone(&self.name),
             holding: self.reading_account.clone(),
-            batch: self.pipeline.batch,
+            batch: self.batch,
             clock: self.pipeline.clock,
         });
         let committer = source.committer();
@@ -148,7 +149,7 @@ impl StageLaunch<'_> {
             probe: Arc::new(SettleProbe { window: window.clone(), closing }),
         };
         self.pipeline.sources.lock().unwrap_or_else(PoisonError::into_inner).push(started);
-        let settings = IngressSettings { batch: self.pipeline.batch, classifier, acks };
+        let settings = IngressSettings { batch: self.batch, classifier, acks };
         SourceInlet::new(source, window, self.intake_account.clone(), intake, settings, self.spares())
     }
 }

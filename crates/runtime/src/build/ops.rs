@@ -62,16 +62,34 @@ where
         self.extend(|first| TryMap { first, function })
     }
 
-    /// Makes any number of records of each, in bounded steps; an input settles when all that was made of it has.
+    /// Makes any number of records of each, in bounded steps; an input settles when all that was made of it has. The
+    /// batches that go on are as large as [`PipelineBuilder::batch`](super::PipelineBuilder::batch) says, and no larger
+    /// than the window of the edge behind.
+    ///
+    /// ```
+    /// use tidegate_runtime::{Pipeline, sink, source};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let builder = Pipeline::builder("pairs");
+    /// let (pairs, keep) = sink::collect();
+    /// builder
+    ///     .source("numbers", source::iter(0..3_u64))
+    ///     .flat_map(|n| vec![n, n])
+    ///     .flat_map(|n| (0..n).map(move |m| (m, n)))
+    ///     .sink("keep", keep);
+    /// builder.build()?.start().wait().await;
+    /// assert_eq!(pairs.take(), [(0, 1), (0, 1), (0, 2), (1, 2), (0, 2), (1, 2)]);
+    /// # Ok::<(), tidegate_runtime::BuildErrors>(())
+    /// # }).unwrap();
+    /// ```
     pub fn flat_map<It, F>(
         self,
         function: F,
-    ) -> Extended<I, U, Records<C>, Expand<C::Out, F, It::IntoIter>, Items<C::In>, Items<C::Out>>
+    ) -> Extended<I, U, Records<C>, Expand<C::Out, F, It>, Items<C::In>, Items<C::Out>>
     where
-        It: IntoIterator,
-        It::IntoIter: Send + 'static,
+        It: IntoIterator<IntoIter: Send + 'static> + 'static,
         It::Item: Weigh + Send + 'static,
-        F: FnMut(C::Out) -> It::IntoIter + Send + 'static,
+        F: FnMut(C::Out) -> It + Send + 'static,
     {
         self.builder.lock().graph.stage_mut(self.stage).may_drop = true;
         self.transform(Expand::new(function))

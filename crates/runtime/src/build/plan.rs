@@ -22,7 +22,6 @@ use crate::spares::SPARE_BATCHES;
 pub struct Pipeline {
     pub(super) name: String,
     pub(super) budget: Budget,
-    pub(super) batch: Weight,
     pub(super) stall_after: Duration,
     pub(super) watch_every: Duration,
     pub(super) graph: Graph,
@@ -39,6 +38,8 @@ pub(super) struct PlannedStage {
     pub(super) name: Arc<str>,
     pub(super) kind: StageKind,
     pub(super) launch: Launcher,
+    /// The largest batch that it reads or makes.
+    pub(super) batch: Weight,
     pub(super) supervision: Supervision,
     pub(super) accounts: StageAccounts,
     /// The settle window of a source.
@@ -113,7 +114,6 @@ fn plan(draft: &mut Draft) -> Result<Pipeline, Vec<BuildError>> {
         stages: planned_stages(draft, accounts, &windows)?,
         name: draft.name.clone(),
         budget,
-        batch: draft.batch,
         stall_after: draft.stall_after,
         watch_every: draft.watch_every,
         graph: draft.graph.clone(),
@@ -253,7 +253,7 @@ fn planned_stages(
     accounts: Vec<StageAccounts>,
     windows: &[(StageId, WindowSpec)],
 ) -> Result<Vec<PlannedStage>, Vec<BuildError>> {
-    let Draft { stages, graph, supervision, .. } = draft;
+    let Draft { stages, graph, supervision, batch, .. } = draft;
     let planned = stages.iter_mut().zip(accounts).map(|(stage, accounts)| {
         let name = Arc::clone(&stage.name);
         let window = windows.iter().find(|(source, _)| *source == stage.id).map(|(_, window)| *window);
@@ -262,6 +262,7 @@ fn planned_stages(
             kind: graph.stage(stage.id).kind,
             launch: stage.launch.take().ok_or_else(|| vec![BuildError::Dangling { stage: name.to_string() }])?,
             name,
+            batch: batch.min(stage.largest),
             supervision: stage.supervision.clone().unwrap_or_else(|| supervision.clone()),
             window: window.unwrap_or_default(),
             accounts,

@@ -64,7 +64,7 @@ where
             Err(error) => self.abandon(error),
             Ok(target) => {
                 let mut draft = builder.lock();
-                draft.graph.add_producer(end.id, self.stage);
+                draft.connect(end.id, self.stage);
                 draft.graph.add_producer(target.id, self.stage);
                 draft.graph.stage_mut(self.stage).fan_out = FanOut::Route;
                 drop(draft);

@@ -57,8 +57,7 @@ impl Pipeline {
             return Err(NoRuntime { pipeline: self.name });
         }
         let clock = Clock::new();
-        let launch =
-            Launch { clock, batch: self.batch, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
+        let launch = Launch { clock, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
         for stage in self.stages {
@@ -90,7 +89,7 @@ impl Pipeline {
 }
 
 fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StageProbe, StageFuture) {
-    let PlannedStage { id, name, kind, launch: launcher, supervision, accounts, window } = stage;
+    let PlannedStage { id, name, kind, launch: launcher, batch, supervision, accounts, window } = stage;
     let outputs: Vec<_> = graph.outputs(id).collect();
     let times = StageClock::new(launch.clock.now(), &outputs);
     let counter = FlowCounter::default();
@@ -106,6 +105,7 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         held_account: accounts.held,
         intake_account: accounts.intake,
         reading_account: accounts.reading,
+        batch,
         supervision,
         window,
     };

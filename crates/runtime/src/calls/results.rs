@@ -2,13 +2,10 @@
 
 use std::collections::VecDeque;
 
-use tidegate_flow::{Batch, Bytes, Deadlines, Items, Lease, Meta, Time, Weigh};
+use tidegate_flow::{Batch, Bytes, Deadlines, Items, Lease, Meta, Time, Weigh, Weight};
 
 use super::Order;
 use super::call::Shell;
-
-/// No batch of results has more records than this.
-const BATCH_RECORDS: usize = 256;
 
 /// The result of a call.
 pub(super) struct Made<U> {
@@ -101,9 +98,9 @@ impl<U: Weigh + Send + 'static> Results<U> {
         self.unpaid > 0
     }
 
-    /// Joins as many results as are ready, up to the first that closes a batch of `chunk` bytes. Leases that cannot be
+    /// Joins as many results as are ready, up to the first that closes a batch of `chunk`. Leases that cannot be
     /// joined come besides: to be kept until the batch is covered.
-    pub(super) fn take(&mut self, chunk: Bytes) -> Option<(Batch<Items<U>>, Vec<Lease>)> {
+    pub(super) fn take(&mut self, chunk: Weight) -> Option<(Batch<Items<U>>, Vec<Lease>)> {
         let count = self.joinable(chunk);
         if count == 0 {
             return None;
@@ -129,19 +126,20 @@ impl<U: Weigh + Send + 'static> Results<U> {
     }
 
     /// How many results at the front fit into one batch: equal in lane, bucket and dead letter note.
-    fn joinable(&self, chunk: Bytes) -> usize {
+    fn joinable(&self, chunk: Weight) -> usize {
+        let most = usize::try_from(chunk.records.get()).unwrap_or(usize::MAX);
         let mut bytes = Bytes::ZERO;
         let mut first: Option<&Meta> = None;
-        for (count, slot) in self.slots.iter().take(BATCH_RECORDS).enumerate() {
+        for (count, slot) in self.slots.iter().take(most).enumerate() {
             let Slot::Made(made) = slot else { return count };
             let (meta, like) = (&made.shell.meta, *first.get_or_insert(&made.shell.meta));
             let is_like = (meta.lane, meta.bucket) == (like.lane, like.bucket) && meta.dead_letter == like.dead_letter;
-            if !is_like || bytes >= chunk {
+            if !is_like || bytes >= chunk.bytes {
                 return count;
             }
             bytes += made.bytes;
         }
-        self.slots.len().min(BATCH_RECORDS)
+        self.slots.len().min(most)
     }
 }
 

@@ -216,7 +216,7 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
 
     /// What is ready, as one batch that is paid for.
     pub(super) fn take_output(&mut self, cx: &StageContext) -> Option<Batch<Items<C::Out>>> {
-        let (mut batch, apart) = self.results.take(cx.chunk_bytes())?;
+        let (mut batch, apart) = self.results.take(cx.chunk())?;
         let covered = cx.cover(&mut batch);
         drop(apart);
         match covered {

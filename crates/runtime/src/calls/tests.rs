@@ -107,7 +107,7 @@ impl<K: KeyOf<u64>> Bench<K> {
             held: stage.clone(),
             account: stage,
             supervision: Supervision::Resume,
-            chunk: kib(1),
+            chunk: Weight::new(256, 1 << 10),
             spares,
             consumer_is_idle: true,
         };

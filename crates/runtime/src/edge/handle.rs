@@ -140,7 +140,10 @@ impl<B: Load + Send + 'static> Observed for OfType<B> {
 
     fn set_window(&self, window: Weight) {
         let now = self.0.clock.now();
-        self.0.step_once(|state| state.queue.set_window(now, window));
+        self.0.step_once(|state| {
+            state.queue.set_window(now, window);
+            self.0.window.set(state.queue.window());
+        });
     }
 
     fn send_control(&self, message: Control) -> Result<(), ControlFull> {

@@ -1,7 +1,9 @@
 //! What both ends of an edge share: the queue and the wakers behind one lock.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
+use tidegate_flow::Weight;
 use tidegate_flow::queue::{Load, ProducerId, Queue};
 
 use super::clock::{EdgeBudget, EdgeClock};
@@ -16,6 +18,26 @@ pub(super) struct Shared<B> {
     pub(super) name: std::sync::Arc<str>,
     pub(super) clock: std::sync::Arc<dyn EdgeClock>,
     pub(super) budget: Option<std::sync::Arc<dyn EdgeBudget<B>>>,
+    pub(super) window: WindowCell,
+}
+
+/// The window of an edge, to be read without the lock. The two units are not read together: the queue has the last word,
+/// and this only says how large a batch is worth offering.
+pub(super) struct WindowCell {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl WindowCell {
+    pub(super) fn set(&self, window: Weight) {
+        self.records.store(window.records.get(), Ordering::Relaxed);
+        self.bytes.store(window.bytes.get(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Weight {
+        Weight::new(self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// What the lock protects.
@@ -34,8 +56,10 @@ impl<B: Load> Shared<B> {
         budget: Option<std::sync::Arc<dyn EdgeBudget<B>>>,
     ) -> Arc<Self> {
         let name = std::sync::Arc::clone(queue.name());
+        let window = WindowCell { records: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+        window.set(queue.window());
         let state = State { queue, consumer: None, producers: Vec::new(), watches: Vec::new() };
-        Arc::new(Self { state: Mutex::new(state), name, clock, budget })
+        Arc::new(Self { state: Mutex::new(state), name, clock, budget, window })
     }
 
     /// One operation: does `step` under the lock, and wakes whom it says after the lock is released.

@@ -248,6 +248,15 @@ impl<B: Load> EdgeTx<B> {
         std::sync::Arc::clone(&self.shared.name)
     }
 
+    /// The most that is let in without waiting for the edge to be empty: its window, or that of the edge it diverts to
+    /// where that is smaller. Whoever sends more at once should split it.
+    #[must_use]
+    #[inline]
+    pub fn largest(&self) -> Weight {
+        let here = self.shared.window.get();
+        self.divert.as_ref().map_or(here, |target| here.min(target.largest()))
+    }
+
     /// One offer under one lock.
     #[inline]
     fn offer(&mut self, mode: Mode<'_>, slot: &mut Option<B>) -> Offer {

@@ -10,18 +10,18 @@ use crate::transform::{Step, Transform};
 
 /// Makes the records of an iterator out of each record.
 ///
-/// At most one output batch is filled at a time, and no input is taken before the last one was expanded whole: the
+/// At most one output batch (as many records and bytes as the pipeline's largest) is filled at a time, and no input is taken before the last one was expanded whole: the
 /// rest of an iterator waits, with the rows behind it, until the output was sent. The output is paid for by the
 /// stage's bounded overdraft, which must be repaid before the stage takes more input.
 ///
 /// An input record settles when all the records made of it have settled, with the worst of their outcomes. A record
 /// that makes none is filtered. When the iterator panics, what it gave before goes on and the input is refused.
-pub struct Expand<T, F, It: Iterator> {
+pub struct Expand<T, F, It: IntoIterator> {
     function: F,
     spares: Option<Spares<Items<It::Item>>>,
     waiting: Option<Waiting<T>>,
     /// The iterator of the first row of `waiting`, when that row goes on from an earlier output batch.
-    current: Option<Peekable<It>>,
+    current: Option<Peekable<It::IntoIter>>,
     /// What became of each row begun for the output batch in hand; reused.
     begun: Vec<Begun>,
     faults: u32,
@@ -41,7 +41,7 @@ struct Begun {
     failed: Option<Nack>,
 }
 
-impl<T, F, It: Iterator> Expand<T, F, It> {
+impl<T, F, It: IntoIterator> Expand<T, F, It> {
     pub(crate) fn new(function: F) -> Self {
         Self { function, spares: None, waiting: None, current: None, begun: Vec::new(), faults: 0 }
     }
@@ -51,7 +51,7 @@ impl<T, F, It> Expand<T, F, It>
 where
     T: Weigh + Send + 'static,
     F: FnMut(T) -> It + Send + 'static,
-    It: Iterator + Send + 'static,
+    It: IntoIterator<IntoIter: Send + 'static> + 'static,
     It::Item: Weigh + Send + 'static,
 {
     /// Fills one output batch.
@@ -107,7 +107,7 @@ where
                     if let Some(row) = self.begun.last_mut() {
                         row.made += 1;
                     }
-                    if made.bytes() >= cx.chunk_bytes() {
+                    if cx.is_full(made) {
                         break;
                     }
                 }
@@ -116,12 +116,12 @@ where
                 }
                 self.current = None;
             }
-            if made.bytes() >= cx.chunk_bytes() {
+            if cx.is_full(made) {
                 return;
             }
             let Some(row) = rows.next() else { return };
             self.begun.push(Begun::default());
-            self.current = Some((self.function)(row).peekable());
+            self.current = Some((self.function)(row).into_iter().peekable());
         }
     }
 
@@ -197,7 +197,7 @@ impl<T, F, It> Transform<Items<T>> for Expand<T, F, It>
 where
     T: Weigh + Send + 'static,
     F: FnMut(T) -> It + Send + 'static,
-    It: Iterator + Send + 'static,
+    It: IntoIterator<IntoIter: Send + 'static> + 'static,
     It::Item: Weigh + Send + 'static,
 {
     type Out = Items<It::Item>;

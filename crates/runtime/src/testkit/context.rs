@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_flow::{AccountSpec, Budget, BudgetError, FlowCounter, StageClock, Time, kib, mib};
+use tidegate_flow::{AccountSpec, Budget, BudgetError, FlowCounter, StageClock, Time, Weight, kib, mib};
 
 use crate::context::{StageContext, Supervision};
 use crate::spares::SpareLists;
@@ -23,7 +23,7 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         held: budget.account("held", AccountSpec::holding(kib(64)))?,
         due: Default::default(),
         supervision: Supervision::default(),
-        chunk: kib(64),
+        chunk: Weight::new(256, kib(64).get()),
         spares,
         consumer_is_idle: false,
     })

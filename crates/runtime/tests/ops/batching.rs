@@ -94,7 +94,7 @@ async fn no_record_waits_longer_than_the_linger_time() {
     builder
         .source("slow", timed([(0, 0), (10, 1), (20, 2), (30, 3), (40, 4), (9_000, 5_u64)]))
         .batch(BatchLimits::records(100).linger(millis(100)))
-        .edge(EdgeSpec::new("out").records(3))
+        .edge(EdgeSpec::new("out").records(4))
         .sink("keep", sink);
     let running = builder.build().unwrap().start();
     tokio::time::sleep(millis(50)).await;
@@ -170,7 +170,7 @@ async fn an_expansion_into_a_batcher_repays_what_it_owes() {
     let (seen, sink) = accepting(millis(1));
     builder
         .source("count", source::iter(0..300_u64))
-        .flat_map::<Vec<String>, _>(|n| (0..40).map(|k| format!("{n}-{k:0>200}")).collect::<Vec<_>>().into_iter())
+        .flat_map(|n| (0..40).map(move |k| format!("{n}-{k:0>200}")))
         .map(|text| text)
         .batch(BatchLimits::records(500).bytes(mib(1)).linger(LONG))
         .map(|text| text)

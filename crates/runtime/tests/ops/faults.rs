@@ -112,9 +112,9 @@ async fn panics_beside_the_fused_operators_cost_one_record_too() {
             assert!(n != 40 && n != 45);
             if n % 10 == 4 { Err((n, Nack::permanent("four"))) } else { Ok(n) }
         })
-        .flat_map::<Vec<u64>, _>(|n| {
+        .flat_map(|n| {
             assert!(n != 50);
-            vec![n, n].into_iter()
+            vec![n, n]
         })
         .edge("out")
         .sink("keep", sink);

@@ -18,7 +18,7 @@ async fn a_full_port_makes_the_stage_wait_whatever_comes_behind_it() {
         .source("count", source::iter(0..2_000_u64))
         .divert_to(&odd, |n| n % 2 == 1)
         // The steps behind have more to do while the port is full.
-        .flat_map::<Vec<u64>, _>(|n| vec![n; 3].into_iter())
+        .flat_map(|n| vec![n; 3])
         .divert_to(&odd, |n| n % 10 == 0)
         .edge(EdgeSpec::new("even").records(32))
         .sink("even-sink", even_sink);
@@ -59,7 +59,7 @@ async fn refused_records_arrive_as_dead_letters_with_their_cause() {
     builder
         .source("count", source::iter(0..1_000_u64))
         .try_map_or(&port, |n| if n % 7 == 0 { Err((n, Nack::permanent(format!("{n} is bad")))) } else { Ok(n + 1) })
-        .flat_map::<Vec<u64>, _>(|n| vec![n, n].into_iter())
+        .flat_map(|n| vec![n, n])
         .edge("out")
         .sink("keep", keep);
     let report = complete(&builder).await;

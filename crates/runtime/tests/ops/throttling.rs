@@ -84,7 +84,7 @@ async fn a_shaper_behind_an_expansion_in_debt_goes_on() {
     let builder = Pipeline::builder("debt").batch(Weight::new(16, kib(4).get())).budget(kib(64));
     builder
         .source("count", source::iter(0..20_u64))
-        .flat_map::<Vec<String>, _>(|n| (0..60).map(|k| format!("{n}-{k:0>300}")).collect::<Vec<_>>().into_iter())
+        .flat_map(|n| (0..60).map(move |k| format!("{n}-{k:0>300}")))
         .throttle(ThrottleSpec::shape(100.0).burst(1.0))
         .edge("out")
         .sink("drop", sink::for_each(drop::<String>));
