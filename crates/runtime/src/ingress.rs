@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tidegate_flow::queue::MAX_BUCKETS;
 use tidegate_flow::{
     Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, Spares, Time, Wait, Weight,
     Window,
@@ -132,9 +133,11 @@ impl<Pos: Send + 'static> Committer<Pos> for NoCommit {
 /// What scheduling should know of one record.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// Priority lane, 0 (highest) to 3.
+    /// Priority lane, 0 (highest) to 3; a larger number stops the source with the cause. A lane that an edge does not have
+    /// counts as its lowest there.
     pub lane: u8,
-    /// Fairness bucket, below 64.
+    /// Fairness bucket, below 64; a larger number stops the source with the cause. An edge with fewer buckets takes it
+    /// modulo their number.
     pub bucket: u8,
     /// When the record expires; `Time::MAX` for never.
     pub deadline: Time,
@@ -302,17 +305,26 @@ impl<S: Source> SourceInlet<S> {
         self.classes.clear();
         classifier.classify(&part.payload, cx.now(), &mut self.classes);
         let lanes = self.window.spec().lanes;
-        if Records::from(self.classes.len()) != rows || self.classes.iter().any(|class| class.lane >= lanes) {
-            return Err(Cause::from(format!(
-                "the classifier of source \"{}\" gave {} classes for {rows}; give one for each row, in lane 0 to {}",
-                cx.name(),
-                self.classes.len(),
-                lanes - 1
-            )));
+        if let Some(fault) = fault_of(&self.classes, rows, lanes) {
+            return Err(Cause::from(format!("the classifier of source \"{}\" gave {fault}", cx.name())));
         }
         split_by_class(part, &self.classes, &mut self.parts);
         Ok(())
     }
+}
+
+/// What is wrong with the classes of `rows` rows.
+fn fault_of(classes: &[Class], rows: Records, lanes: u8) -> Option<String> {
+    if Records::from(classes.len()) != rows {
+        return Some(format!("{} classes for {rows}; give one for each row", classes.len()));
+    }
+    let (lane, bucket) = classes.iter().fold((0, 0), |most, class| (class.lane.max(most.0), class.bucket.max(most.1)));
+    if lane >= lanes {
+        return Some(format!("lane {lane}; give a lane of 0 to {}", lanes - 1));
+    }
+    let last = MAX_BUCKETS - 1;
+    (bucket > last)
+        .then(|| format!("bucket {bucket}; give a bucket of 0 to {last}, such as a hash modulo {MAX_BUCKETS}"))
 }
 
 /// Splits a read into one part for each lane and bucket that occurs in it. The position travels with the last part:

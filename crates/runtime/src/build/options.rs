@@ -1,5 +1,8 @@
 //! What can be said about sources and sinks beyond their type.
 
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+
+use tidegate_flow::queue::MAX_BUCKETS;
 use tidegate_flow::{Bytes, Items, Payload, Time, Weigh};
 
 use super::draft::SettleDraft;
@@ -101,6 +104,65 @@ where
     #[must_use]
     pub fn classify_by(self, classify: impl FnMut(&T, Time) -> Class + Send + 'static) -> Self {
         self.classify(ByRow(classify))
+    }
+
+    /// Makes the records of different keys (tenants, agents, connections) share each edge fairly: by bytes, whoever has
+    /// more of them. Every edge that is to be fair needs buckets ([`EdgeSpec::buckets`], best 64); there the records of a
+    /// key keep their order, and where the edge sheds, the key with the most in it pays for it first. Keys take turns of
+    /// [`EdgeSpec::quantum`] bytes; where records are small, so should that be.
+    ///
+    /// A key is hashed into one of 64 buckets, so keys can share one. The hash has a seed, drawn anew for each pipeline,
+    /// so that nobody can choose a key that shares the bucket of another. What is read at once is split by bucket: with
+    /// few keys or large batches that costs little.
+    ///
+    /// ```
+    /// use tidegate_flow::{EdgeSpec, OnFull};
+    /// use tidegate_runtime::{Pipeline, SourceOptions, sink, source};
+    ///
+    /// let builder = Pipeline::builder("requests");
+    /// let requests = source::iter([("alice", 1), ("bob", 2), ("alice", 3)]);
+    /// builder
+    ///     .source("requests", SourceOptions::new(requests).classify_by_key(|(tenant, _)| *tenant))
+    ///     .edge(EdgeSpec::new("to-store").buckets(64).on_full(OnFull::DropOldest))
+    ///     .sink("store", sink::null());
+    /// builder.build()?;
+    /// # Ok::<(), tidegate_runtime::BuildErrors>(())
+    /// ```
+    ///
+    /// [`EdgeSpec::buckets`]: tidegate_flow::EdgeSpec::buckets
+    /// [`EdgeSpec::quantum`]: tidegate_flow::EdgeSpec::quantum
+    #[must_use]
+    pub fn classify_by_key<K: Hash>(self, key: impl FnMut(&T) -> K + Send + 'static) -> Self {
+        self.classify_by_seeded_key(RandomState::new().build_hasher().finish(), key)
+    }
+
+    /// [`classify_by_key`](Self::classify_by_key) with a given seed, for runs that are to be the same each time.
+    #[must_use]
+    pub fn classify_by_seeded_key<K: Hash>(self, seed: u64, key: impl FnMut(&T) -> K + Send + 'static) -> Self {
+        self.classify(ByKey { key, seed })
+    }
+}
+
+/// Puts the records of one key into one bucket, whichever it is.
+struct ByKey<F> {
+    key: F,
+    seed: u64,
+}
+
+impl<T, K, F> Classifier<Items<T>> for ByKey<F>
+where
+    T: Weigh + Send + 'static,
+    K: Hash,
+    F: FnMut(&T) -> K + Send + 'static,
+{
+    fn classify(&mut self, payload: &Items<T>, _now: Time, classes: &mut Vec<Class>) {
+        classes.extend(payload.as_slice().iter().map(|record| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u64(self.seed);
+            (self.key)(record).hash(&mut hasher);
+            let bucket = hasher.finish() % u64::from(MAX_BUCKETS);
+            Class { bucket: u8::try_from(bucket).unwrap_or(0), ..Class::default() }
+        }));
     }
 }
 
