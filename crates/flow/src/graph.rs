@@ -202,14 +202,20 @@ pub struct Edge {
     pub window: Weight,
     /// Whether it was declared to close a loop.
     pub feedback: bool,
+    /// What it does with what comes back through the loop when it is full, if not what it does with the rest.
+    pub feedback_on_full: Option<OnFull>,
     /// Whether credit is kept apart per hop number, so that hop n waits only for hop n + 1.
     pub hop_credit: bool,
 }
 
 impl Edge {
-    /// Whether a full edge can hold its producer up, loops considered.
-    const fn waits(&self) -> bool {
-        self.on_full.blocks() && !(self.feedback && self.hop_credit)
+    /// Whether a full edge can hold the producer up that closes its loop.
+    const fn loop_waits(&self) -> bool {
+        let on_full = match self.feedback_on_full {
+            Some(on_full) => on_full,
+            None => self.on_full,
+        };
+        self.feedback && on_full.blocks() && !self.hop_credit
     }
 }
 
@@ -254,6 +260,7 @@ impl Graph {
             on_full: OnFull::Block,
             window,
             feedback: false,
+            feedback_on_full: None,
             hop_credit: false,
         });
         id

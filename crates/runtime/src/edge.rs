@@ -87,7 +87,7 @@ pub fn edge_in<B: Load>(
     surroundings: Surroundings<B>,
 ) -> Result<(EdgeTx<B>, EdgeRx<B>), EdgeSpecError> {
     let Surroundings { clock, budget } = surroundings;
-    let shared = Shared::new(Queue::new(&spec)?, clock, budget);
+    let shared = Shared::new(Queue::new(&spec)?, spec.lanes, clock, budget);
     let tx = EdgeTx::new(sync::Arc::clone(&shared), None)
         .map_err(|_| EdgeSpecError { edge: spec.name, fault: SpecFault::Producers(spec.max_producers) })?;
     Ok((tx, EdgeRx::new(shared)))

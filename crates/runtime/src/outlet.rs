@@ -40,7 +40,7 @@ impl<P: Payload> Outlet<P> for EdgeOutlet<P> {
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         loop {
-            self.parts.fill(slot, self.tx.largest());
+            self.parts.fill(slot, |lane| self.tx.largest(lane));
             let Some(part) = slot.as_ref() else { return Ok(()) };
             let records = part.records();
             match self.tx.send(slot).await {
@@ -111,7 +111,7 @@ impl<P: Payload> Arm<P> {
     /// Completes when everything in line for this branch was sent, or the branch is gone and was not required.
     fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
-            self.parts.fill(&mut self.slot, self.tx.largest());
+            self.parts.fill(&mut self.slot, |lane| self.tx.largest(lane));
             if self.slot.is_none() {
                 match self.waiting.pop_front() {
                     None => return Poll::Ready(Ok(())),

@@ -271,7 +271,7 @@ async fn a_classifier_that_forgets_rows_or_names_no_lane_fails_its_source_and_lo
     let too_high = |_: &u64, _| Class { lane: 9, ..Class::default() };
     for (options, said) in [
         (SourceOptions::new(source::iter(0..10_u64)).classify(Forgets), "gave 9 classes"),
-        (SourceOptions::new(source::iter(0..10_u64)).classify_by(too_high), "lane 0 to 3"),
+        (SourceOptions::new(source::iter(0..10_u64)).classify_by(too_high), "lane of 0 to 3"),
     ] {
         let builder = builder(10);
         builder.source("numbers", options).edge("out").sink("drop", sink::null());

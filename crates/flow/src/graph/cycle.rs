@@ -26,7 +26,7 @@ pub(super) fn undeclared(graph: &Graph, errors: &mut Vec<GraphError>) {
 
 /// A feedback edge must not make its producer wait for a stage that waits for the producer.
 pub(super) fn declared(graph: &Graph, errors: &mut Vec<GraphError>) {
-    for edge in graph.edges().iter().filter(|edge| edge.feedback && edge.waits()) {
+    for edge in graph.edges().iter().filter(|edge| edge.loop_waits()) {
         let Some(to) = edge.to else { continue };
         let any = |at: StageId| steps(graph, at, |_| true).map(|(_, to)| to).collect();
         let loops = edge.from.iter().find_map(|from| Some((*from, way_back(graph, to, *from, any)?)));

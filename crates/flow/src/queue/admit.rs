@@ -95,7 +95,7 @@ impl<B: Load> Queue<B> {
                 self.withdraw(id);
                 self.offer_or_full(ask, slot, charge)
             }
-            Claim::None if matches!(self.when_full, OnFull::Block { .. }) => self.offer_or_full(ask, slot, charge),
+            Claim::None if matches!(self.policy_of(id), OnFull::Block { .. }) => self.offer_or_full(ask, slot, charge),
             Claim::None => self.offer_fresh(ask, slot, charge),
         }
     }
@@ -129,7 +129,7 @@ impl<B: Load> Queue<B> {
 
     #[inline]
     fn offer_fresh(&mut self, ask: Ask, slot: &mut Option<B>, charge: Charge<'_, B>) -> Offer {
-        match self.when_full {
+        match self.policy_of(ask.id) {
             OnFull::Block { .. } => self.offer_or_claim(ask, slot, charge),
             OnFull::DropNewest => match self.offer_or_full(ask, slot, charge) {
                 Offer::Full => self.shed(ask, slot, ShedReason::DropNewest),

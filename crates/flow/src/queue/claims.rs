@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::fair::Drr;
 use super::lanes::{MAX_LANES, cost_of};
+use super::policy::OnFull;
 use super::spec::EdgeSpec;
 use crate::units::Weight;
 
@@ -81,6 +82,8 @@ struct Producer {
     live: bool,
     claim: Claim,
     watch: Watch,
+    /// What this producer does where the edge is full, if not what the others do.
+    when_full: Option<OnFull>,
 }
 
 /// The claims of one lane.
@@ -132,7 +135,7 @@ impl Claims {
 
     /// A slot for one more producer, or `None` when there are as many as there may be.
     pub(super) fn add(&mut self) -> Option<ProducerId> {
-        let fresh = Producer { live: true, claim: Claim::None, watch: Watch::Nothing };
+        let fresh = Producer { live: true, claim: Claim::None, watch: Watch::Nothing, when_full: None };
         if let Some(id) = self.free.pop() {
             self.producers[usize::from(id)] = fresh;
             return Some(ProducerId(id));
@@ -192,6 +195,15 @@ impl Claims {
     #[inline]
     pub(super) fn claim_of(&self, id: ProducerId) -> Claim {
         self.producers[id.index()].claim
+    }
+
+    #[inline]
+    pub(super) fn policy_of(&self, id: ProducerId) -> Option<OnFull> {
+        self.producers[id.index()].when_full
+    }
+
+    pub(super) fn set_policy(&mut self, id: ProducerId, when_full: OnFull) {
+        self.producers[id.index()].when_full = Some(when_full);
     }
 
     pub(super) fn watch_of(&self, id: ProducerId) -> Watch {

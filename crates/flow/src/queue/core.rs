@@ -148,6 +148,17 @@ impl<B: Load> Queue<B> {
         self.claims.add().ok_or_else(|| TooManyProducers { edge: Arc::clone(&self.name), limit })
     }
 
+    /// Makes `when_full` what the edge does with the batches of this producer when it is full, whatever it does with those
+    /// of others. For a producer that has no claim yet.
+    pub fn set_policy(&mut self, id: ProducerId, when_full: OnFull) {
+        self.claims.set_policy(id, when_full);
+    }
+
+    #[inline]
+    pub(super) fn policy_of(&self, id: ProducerId) -> OnFull {
+        self.claims.policy_of(id).unwrap_or(self.when_full)
+    }
+
     /// A producer is gone. Its claim passes on; when it was the last one, the edge completes.
     pub fn remove_producer(&mut self, now: Time, id: ProducerId) {
         self.cancel(now, id);
@@ -171,7 +182,7 @@ impl<B: Load> Queue<B> {
     #[inline]
     pub fn poll_room(&mut self, id: ProducerId, lane: Option<u8>, weight: Weight) -> bool {
         let lane = lane.map(|lane| self.lanes.index(lane));
-        let waits = matches!(self.when_full, OnFull::Block { .. } | OnFull::Divert);
+        let waits = matches!(self.policy_of(id), OnFull::Block { .. } | OnFull::Divert);
         let ready = !waits || self.is_ended() || self.has_room(lane, weight);
         self.claims.set_watch(id, if ready { Watch::Nothing } else { Watch::Room { lane, weight } });
         ready

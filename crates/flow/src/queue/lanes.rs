@@ -259,7 +259,7 @@ fn bucket_id(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-fn percent_of(window: Weight, percent: u64) -> Weight {
+pub(super) fn percent_of(window: Weight, percent: u64) -> Weight {
     let of = |value: u64| u64::try_from(u128::from(value) * u128::from(percent) / 100).unwrap_or(u64::MAX);
     Weight { records: Records::new(of(window.records.get())), bytes: Bytes::new(of(window.bytes.get())) }
 }

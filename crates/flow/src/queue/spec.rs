@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lanes::{MAX_BUCKETS, MAX_LANES};
+use super::lanes::{MAX_BUCKETS, MAX_LANES, percent_of};
 use super::marks::Marks;
 use super::policy::{OnFull, SampleRate};
 use crate::units::{Bytes, Records, Weight, kib, mib};
@@ -48,6 +48,16 @@ impl Lanes {
         self.floors.get(usize::from(lane)).copied().unwrap_or(0)
     }
 
+    /// The most of `window` that `lane` can have at once: what the floors of the other lanes leave of it, at least one
+    /// record and one byte.
+    #[must_use]
+    pub fn most_of(&self, window: Weight, lane: u8) -> Weight {
+        let lane = lane.min(self.count.saturating_sub(1));
+        let others = (0..self.count).filter(|other| *other != lane);
+        let kept: Weight = others.map(|other| percent_of(window, u64::from(self.floor(other)))).sum();
+        window.saturating_sub(kept).max(Weight::new(1, 1))
+    }
+
     fn total(&self) -> u16 {
         self.floors.iter().map(|&floor| u16::from(floor)).sum()
     }
@@ -76,6 +86,9 @@ pub struct EdgeSpec {
     pub name: Arc<str>,
     /// How much the edge holds, in both units. Default 4096 records, 1 MiB.
     pub window: Weight,
+    /// Whether a pipeline reserves the memory of the whole window: set where its bytes were given. The memory of other
+    /// edges floats above that of one batch.
+    pub sized: bool,
     /// What a full edge does. Default: block for as long as it takes.
     pub when_full: OnFull,
     /// Where the edge counts as pressured and as calm.
@@ -109,6 +122,7 @@ impl EdgeSpec {
         Self {
             name: name.into(),
             window: Self::DEFAULT_WINDOW,
+            sized: false,
             when_full: OnFull::default(),
             marks: Marks::default(),
             lanes: Lanes::default(),
@@ -126,17 +140,19 @@ impl EdgeSpec {
         self
     }
 
-    /// How many bytes the edge holds.
+    /// How many bytes the edge holds. A pipeline reserves them whole.
     #[must_use]
     pub fn bytes(mut self, bytes: Bytes) -> Self {
         self.window.bytes = bytes;
+        self.sized = true;
         self
     }
 
-    /// How much the edge holds, in both units.
+    /// How much the edge holds, in both units. A pipeline reserves the bytes whole.
     #[must_use]
     pub fn window(mut self, window: Weight) -> Self {
         self.window = window;
+        self.sized = true;
         self
     }
 

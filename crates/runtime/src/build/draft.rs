@@ -75,8 +75,8 @@ pub(super) struct StageDraft {
     pub(super) holding: Option<Bytes>,
     /// The smallest window that it sends to: what it makes is no larger.
     pub(super) largest: Weight,
-    /// Bytes that branches of a fork may keep alive together, beyond that; reserved where they were given explicitly.
-    pub(super) shared: Bytes,
+    /// The edges of the branches that it forks to.
+    pub(super) branches: Vec<EdgeId>,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
     pub(super) held: Bytes,
     /// Bytes that a source must be able to hold between two reads; reserved. Beyond them it floats.
@@ -107,6 +107,8 @@ pub(super) struct EdgeDraft {
     pub(super) spec: EdgeSpec,
     pub(super) account: Arc<EdgeAccount>,
     pub(super) handle: EdgeHandle,
+    /// Whether somebody sends to it who does not fork: what that sends is charged here.
+    pub(super) pays: bool,
 }
 
 impl PipelineBuilder {
@@ -262,13 +264,9 @@ impl PipelineBuilder {
         };
         let (tx, rx) = made;
         let id = draft.graph.add_edge(spec.name.to_string(), spec.window);
-        let said = match spec.when_full {
-            OnFull::Block { .. } => GraphOnFull::Block,
-            OnFull::Fail => GraphOnFull::Fail,
-            OnFull::DropNewest | OnFull::DropOldest | OnFull::Sample(_) | OnFull::Divert => GraphOnFull::Shed,
-        };
+        let said = said_of(spec.when_full);
         draft.graph.edge_mut(id).on_full = on_full.unwrap_or(said);
-        draft.edges.push(EdgeDraft { spec, account, handle: tx.handle() });
+        draft.edges.push(EdgeDraft { spec, account, handle: tx.handle(), pays: false });
         (EdgeEnd { id, tx }, EdgeStart { id, rx })
     }
 
@@ -314,7 +312,7 @@ impl Draft {
             name: Arc::from(name),
             holding: None,
             largest: Weight::MAX,
-            shared: Bytes::ZERO,
+            branches: Vec::new(),
             held: Bytes::ZERO,
             reading: Bytes::ZERO,
             supervision: None,
@@ -326,8 +324,27 @@ impl Draft {
         id
     }
 
-    /// Fixes an output of `stage` to an edge. What the stage makes is kept small enough for it.
+    /// Fixes an output of `stage` to an edge.
     pub(super) fn connect(&mut self, edge: EdgeId, stage: StageId) {
+        self.connect_main(edge, stage);
+        self.edges[edge.index()].pays = true;
+    }
+
+    /// Fixes a branch of a fork to an edge. The branches share one charge, which stays with the stage that forks until
+    /// the last of them has let go; so what they may hold is that stage's to reserve, and not the edge's.
+    pub(super) fn connect_branch(&mut self, edge: EdgeId, stage: StageId) {
+        self.connect_main(edge, stage);
+        self.stage(stage).branches.push(edge);
+    }
+
+    /// Fixes a side output of `stage` to an edge.
+    pub(super) fn connect_side(&mut self, edge: EdgeId, stage: StageId) {
+        self.graph.add_producer(edge, stage);
+        self.edges[edge.index()].pays = true;
+    }
+
+    /// What the stage makes is kept small enough for the edge.
+    fn connect_main(&mut self, edge: EdgeId, stage: StageId) {
         self.graph.add_producer(edge, stage);
         let window = self.edges[edge.index()].spec.window;
         let largest = &mut self.stage(stage).largest;
@@ -352,5 +369,14 @@ impl Draft {
             self.graph.stage_mut(id).kind = StageKind::Sink;
         }
         id
+    }
+}
+
+/// What the graph knows of a policy.
+pub(super) const fn said_of(when_full: OnFull) -> GraphOnFull {
+    match when_full {
+        OnFull::Block { .. } => GraphOnFull::Block,
+        OnFull::Fail => GraphOnFull::Fail,
+        OnFull::DropNewest | OnFull::DropOldest | OnFull::Sample(_) | OnFull::Divert => GraphOnFull::Shed,
     }
 }

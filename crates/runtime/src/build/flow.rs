@@ -1,8 +1,8 @@
 //! [`Flow`]: a pipeline under construction, from its inlet to the last operator so far.
 
-use tidegate_flow::{Batch, EdgeId, EdgeSpec, Items, Payload, StageId, Weigh, Weight};
+use tidegate_flow::{Batch, EdgeId, EdgeSpec, Items, OnFull, Payload, StageId, Weigh, Weight};
 
-use super::draft::{Launcher, PipelineBuilder};
+use super::draft::{Launcher, PipelineBuilder, said_of};
 use super::error::BuildError;
 use super::launch::StageLaunch;
 use super::options::SinkOptions;
@@ -145,14 +145,54 @@ where
     }
 
     /// Sends everything back to a port that this flow itself came through: a declared loop. The port's edge needs a
-    /// policy other than `block`, or the pipeline is refused, because a loop that blocks fills up and stops.
+    /// policy other than `block`, or the pipeline is refused, because a loop that blocks fills up and stops. That policy
+    /// applies to all who send there, to fresh input as well; see [`feed_back_with`](Self::feed_back_with) for a loop that
+    /// sheds while fresh input waits.
     ///
     /// A pipeline with a loop completes when its sources have ended and everything they read is settled.
     pub fn feed_back(self, port: &Port<V::Out>) {
+        self.close_loop(port, None);
+    }
+
+    /// [`feed_back`](Self::feed_back) with a policy for what comes back alone, other than `block`: the port's edge does
+    /// what it is told to with the rest, such as to let fresh input wait.
+    ///
+    /// Fresh input that waits takes all the room there is, so keep some for what comes back: a lane of its own with a
+    /// floor. What comes back goes into the lane that its records have; lane 0 unless they were classified.
+    ///
+    /// ```
+    /// use tidegate_flow::{EdgeSpec, Items, OnFull};
+    /// use tidegate_runtime::{Pipeline, sink, source};
+    ///
+    /// let builder = Pipeline::builder("retries");
+    /// let (again, tries) = builder.port::<Items<(u64, u8)>>(EdgeSpec::new("tries").lanes(&[50, 0]));
+    /// builder.source("fresh", source::iter((0..100).map(|n| (n, 0)))).to_lane(&again, 1);
+    /// let tried = tries.named("try").map(|(n, tries)| (n, tries + 1));
+    /// let [back, done] = tried.partition(|(_, tries)| usize::from(*tries == 3), ["back", "done"].map(EdgeSpec::new));
+    /// back.feed_back_with(&again, OnFull::DropNewest);
+    /// done.sink("store", sink::null());
+    /// builder.build()?;
+    /// # Ok::<(), tidegate_runtime::BuildErrors>(())
+    /// ```
+    pub fn feed_back_with(self, port: &Port<V::Out>, when_full: OnFull) {
+        if when_full == OnFull::Divert {
+            self.refuse("what comes back through a loop cannot be diverted; let it be shed, or fail".to_string());
+        }
+        self.close_loop(port, Some(when_full));
+    }
+
+    fn close_loop(self, port: &Port<V::Out>, when_full: Option<OnFull>) {
         match self.builder.another_producer(port) {
-            Ok(end) => {
-                self.builder.lock().graph.edge_mut(end.id).feedback = true;
-                self.send_to(end);
+            Ok(EdgeEnd { id, mut tx }) => {
+                let mut draft = self.builder.lock();
+                let edge = draft.graph.edge_mut(id);
+                edge.feedback = true;
+                if let Some(when_full) = when_full {
+                    edge.feedback_on_full = Some(said_of(when_full));
+                    tx = tx.with_policy(when_full);
+                }
+                drop(draft);
+                self.send_to(EdgeEnd { id, tx });
             }
             Err(error) => self.abandon(error),
         }

@@ -129,8 +129,8 @@ where
                 Ok(end) => end,
             };
             if let Some(end) = &end {
-                self.note_branch(end, true);
                 let mut draft = self.builder.lock();
+                draft.connect(end.id, self.stage);
                 let stage = draft.graph.stage_mut(self.stage);
                 stage.fan_out = FanOut::Route;
                 stage.may_drop = true;
@@ -157,13 +157,7 @@ where
     /// Adds a branch of a fork to the graph.
     fn note_branch(&self, end: &EdgeEnd<V::Out>, required: bool) {
         let mut draft = self.builder.lock();
-        let window = draft.edges[end.id.index()].spec.window;
-        // The branches share one charge, which stays with this stage until the last of them lets go; so what they may
-        // hold is this stage's to reserve.
-        if window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes {
-            draft.stage(self.stage).shared += window.bytes;
-        }
-        draft.connect(end.id, self.stage);
+        draft.connect_branch(end.id, self.stage);
         let stage = draft.graph.stage_mut(self.stage);
         stage.fan_out = FanOut::Fork;
         if let (Some(port), false) = (stage.outputs.last_mut(), required) {

@@ -154,7 +154,8 @@ impl StageLaunch<'_> {
     }
 }
 
-/// The account of an edge, once the pipeline is planned; until then nothing is charged, because nothing is sent.
+/// The account of an edge, once the pipeline is planned; until then nothing is charged, because nothing is sent. The
+/// branch of a fork has none: its batches stay charged to the stage that forks.
 #[derive(Default)]
 pub(super) struct EdgeAccount(OnceLock<Account>);
 

@@ -7,11 +7,9 @@ use std::time::Duration;
 use tidegate_flow::budget::PlanSum;
 use tidegate_flow::graph::{GraphError, check, settle_window_needs};
 use tidegate_flow::settle::{MAX_LANES, MAX_SLOTS, WindowSpec};
-use tidegate_flow::{
-    Account, AccountSpec, Budget, BudgetError, Bytes, EdgeSpec, Graph, OnFull, Records, StageId, StageKind, Weight,
-};
+use tidegate_flow::{Account, AccountSpec, Budget, BudgetError, Bytes, Graph, Records, StageId, StageKind, Weight};
 
-use super::draft::{BudgetChoice, Draft, Launcher, PipelineBuilder, StageDraft};
+use super::draft::{BudgetChoice, Draft, EdgeDraft, Launcher, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
@@ -157,7 +155,7 @@ fn check_graph(draft: &Draft, errors: &mut Vec<BuildError>) {
 
 /// What a stage may have in hand: one output batch being filled and one on its way into the next edge.
 fn holding_of(draft: &Draft, stage: &StageDraft) -> Bytes {
-    stage.holding.unwrap_or(draft.batch.bytes + draft.batch.bytes) + stage.shared
+    stage.holding.unwrap_or(draft.batch.bytes + draft.batch.bytes) + shared_by_branches(draft, stage)
 }
 
 /// What a source reads: the largest batch; and beyond that one record as heavy as a batch, and the room that the list of
@@ -166,31 +164,36 @@ fn intake_account(draft: &Draft) -> AccountSpec {
     AccountSpec::holding(draft.batch.bytes).overdraft(draft.batch.bytes + draft.batch.bytes)
 }
 
-fn edge_account(draft: &Draft, spec: &EdgeSpec) -> AccountSpec {
+/// What the branches of a fork may keep alive together: they may hold different records. Only of edges that nobody else
+/// sends to, or the same bytes would be reserved there too.
+fn shared_by_branches(draft: &Draft, stage: &StageDraft) -> Bytes {
+    let edges = stage.branches.iter().map(|edge| &draft.edges[edge.index()]);
+    edges.filter(|edge| edge.spec.sized && !edge.pays).map(|edge| edge.spec.window.bytes).sum()
+}
+
+/// The account of an edge; none for the branch of a fork, whose batches stay charged to the stage that forks. One that
+/// was given a size can always hold it, or memory rather than its policy would decide; others float above one batch.
+fn edge_account(draft: &Draft, edge: &EdgeDraft) -> Option<AccountSpec> {
+    let EdgeDraft { spec, pays, .. } = edge;
     let minimum = draft.batch.bytes;
-    match spec.when_full {
-        // A shedding edge must be able to hold its window, or memory rather than its policy would decide.
-        OnFull::DropOldest | OnFull::DropNewest | OnFull::Sample(_)
-            if spec.window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes =>
-        {
-            let whole = spec.window.bytes.max(minimum);
-            AccountSpec::edge(minimum).maximum(whole)
-        }
-        _ if spec.window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes => {
-            AccountSpec::edge(minimum).maximum(spec.window.bytes.max(minimum))
-        }
-        _ => AccountSpec::edge(minimum),
-    }
+    let account = AccountSpec::edge(minimum);
+    pays.then(|| if spec.sized { account.maximum(spec.window.bytes.max(minimum)) } else { account })
 }
 
 /// Adds up what is reserved, and refuses it with the sum spelled out when it does not fit.
 fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
     let mut sum = PlanSum::new(total);
     for edge in &draft.edges {
-        sum.add(&*edge.spec.name, "edge", edge_account(draft, &edge.spec).reserves());
+        if let Some(account) = edge_account(draft, edge) {
+            sum.add(&*edge.spec.name, "edge", account.reserves());
+        }
     }
     for stage in &draft.stages {
-        sum.add(&*stage.name, "in hand", holding_of(draft, stage));
+        let shared = shared_by_branches(draft, stage);
+        sum.add(&*stage.name, "in hand", holding_of(draft, stage) - shared);
+        if !shared.is_zero() {
+            sum.add(&*stage.name, "in its branches", shared);
+        }
         if !stage.held.is_zero() {
             sum.add(&*stage.name, "held back", stage.held);
         }
@@ -242,7 +245,9 @@ fn settle_windows(draft: &Draft, total: Bytes, errors: &mut Vec<BuildError>) -> 
 /// Opens the accounts of every edge, and those of every stage in their order.
 fn open_accounts(draft: &Draft, budget: &Budget) -> Result<Vec<StageAccounts>, BudgetError> {
     for edge in &draft.edges {
-        edge.account.bind(budget.account(&edge.spec.name, edge_account(draft, &edge.spec))?);
+        if let Some(account) = edge_account(draft, edge) {
+            edge.account.bind(budget.account(&edge.spec.name, account)?);
+        }
     }
     draft.stages.iter().map(|stage| stage_accounts(draft, stage, budget)).collect()
 }

@@ -127,7 +127,7 @@ impl PipelineBuilder {
             }
         };
         let mut draft = self.lock();
-        draft.graph.add_producer(end.id, stage);
+        draft.connect_side(end.id, stage);
         let described = draft.graph.stage_mut(stage);
         described.fan_out = fan_out;
         if let Some(output) = described.outputs.last_mut() {

@@ -65,7 +65,7 @@ where
             Ok(target) => {
                 let mut draft = builder.lock();
                 draft.connect(end.id, self.stage);
-                draft.graph.add_producer(target.id, self.stage);
+                draft.connect_side(target.id, self.stage);
                 draft.graph.stage_mut(self.stage).fan_out = FanOut::Route;
                 drop(draft);
                 self.finish(move |launch| {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use tidegate_flow::Weight;
-use tidegate_flow::queue::{Load, ProducerId, Queue};
+use tidegate_flow::queue::{Lanes, Load, ProducerId, Queue};
 
 use super::clock::{EdgeBudget, EdgeClock};
 use super::sync::{Arc, Mutex, lock};
@@ -26,6 +26,7 @@ pub(super) struct Shared<B> {
 pub(super) struct WindowCell {
     records: AtomicU64,
     bytes: AtomicU64,
+    lanes: Lanes,
 }
 
 impl WindowCell {
@@ -34,9 +35,11 @@ impl WindowCell {
         self.bytes.store(window.bytes.get(), Ordering::Relaxed);
     }
 
+    /// The most of it that a lane can have.
     #[inline]
-    pub(super) fn get(&self) -> Weight {
-        Weight::new(self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    pub(super) fn most_of(&self, lane: u8) -> Weight {
+        let window = Weight::new(self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        if self.lanes.count() == 1 { window } else { self.lanes.most_of(window, lane) }
     }
 }
 
@@ -52,11 +55,12 @@ pub(super) struct State<B> {
 impl<B: Load> Shared<B> {
     pub(super) fn new(
         queue: Queue<B>,
+        lanes: Lanes,
         clock: std::sync::Arc<dyn EdgeClock>,
         budget: Option<std::sync::Arc<dyn EdgeBudget<B>>>,
     ) -> Arc<Self> {
         let name = std::sync::Arc::clone(queue.name());
-        let window = WindowCell { records: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+        let window = WindowCell { records: AtomicU64::new(0), bytes: AtomicU64::new(0), lanes };
         window.set(queue.window());
         let state = State { queue, consumer: None, producers: Vec::new(), watches: Vec::new() };
         Arc::new(Self { state: Mutex::new(state), name, clock, budget, window })

@@ -195,6 +195,16 @@ impl<B: Load> EdgeTx<B> {
         self
     }
 
+    /// This producer, with a policy of its own for when the edge is full, whatever that of the edge is. Its clones have
+    /// that of the edge.
+    #[must_use]
+    pub fn with_policy(mut self, when_full: OnFull) -> Self {
+        let id = self.id;
+        self.shared.step(&mut self.wakes, |state| state.queue.set_policy(id, when_full));
+        self.when_full = when_full;
+        self
+    }
+
     /// Where batches go that do not fit. The policy of the target applies to them: if that is to block, a full target
     /// blocks this producer. Nothing is lost silently.
     ///
@@ -248,13 +258,14 @@ impl<B: Load> EdgeTx<B> {
         std::sync::Arc::clone(&self.shared.name)
     }
 
-    /// The most that is let in without waiting for the edge to be empty: its window, or that of the edge it diverts to
-    /// where that is smaller. Whoever sends more at once should split it.
+    /// The most that is let in at once without waiting for the edge to be empty, for batches of `lane` (unless this end
+    /// has a lane of its own): what the floors of other lanes leave of the window, here or in the edge that this one
+    /// diverts to, whichever is less. Whoever sends more at once should split it.
     #[must_use]
     #[inline]
-    pub fn largest(&self) -> Weight {
-        let here = self.shared.window.get();
-        self.divert.as_ref().map_or(here, |target| here.min(target.largest()))
+    pub fn largest(&self, lane: u8) -> Weight {
+        let here = self.shared.window.most_of(self.lane.unwrap_or(lane));
+        self.divert.as_ref().map_or(here, |target| here.min(target.largest(lane)))
     }
 
     /// One offer under one lock.

@@ -2,6 +2,9 @@
 
 use tidegate_flow::{Batch, Payload, Weight};
 
+#[cfg(doc)]
+use crate::edge::EdgeTx;
+
 /// What is left of a batch that was too large for its edge, behind the part that is being sent.
 ///
 /// Halved until each part fits, so that a batch of `n` parts is copied `log2(n)` times at most, and at most that many
@@ -16,13 +19,15 @@ impl<P: Payload> Parts<P> {
         Self { behind: Vec::new() }
     }
 
-    /// Puts the next part into `slot`, unless there is a batch in it already; keeps back what is beyond `largest`.
+    /// Puts the next part into `slot`, unless there is a batch in it already; keeps back what is beyond what is
+    /// [`largest`](EdgeTx::largest) for its lane.
     #[inline]
-    pub(super) fn fill(&mut self, slot: &mut Option<Batch<P>>, largest: Weight) {
+    pub(super) fn fill(&mut self, slot: &mut Option<Batch<P>>, largest: impl Fn(u8) -> Weight) {
         if slot.is_none() {
             *slot = self.behind.pop();
         }
         if let Some(batch) = slot {
+            let largest = largest(batch.meta.lane);
             while let Some(at) = middle(batch.weight(), largest) {
                 self.behind.push(batch.split_off(at));
             }
@@ -59,7 +64,7 @@ mod tests {
         let rows: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
         let (mut slot, mut parts, mut sent) = (Some(Batch::detached(Items::from(rows))), Parts::new(), Vec::new());
         loop {
-            parts.fill(&mut slot, largest);
+            parts.fill(&mut slot, |_| largest);
             let Some(part) = slot.take() else { return sent };
             assert_eq!(part.records() as usize, part.payload.len(), "the ticket goes with its rows");
             assert!(part.weight().fits(largest) || part.records() == 1, "{} in {largest}", part.weight());

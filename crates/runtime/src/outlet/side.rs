@@ -49,7 +49,7 @@ impl<P: Payload> Side<P> {
     pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
         let mut returned = Records::ZERO;
         loop {
-            self.parts.fill(&mut self.slot, self.tx.largest());
+            self.parts.fill(&mut self.slot, |lane| self.tx.largest(lane));
             let Some(part) = &self.slot else { break };
             let records = Records::new(u64::from(part.records()));
             match ready!(self.tx.poll_send(task, &mut self.slot)) {
@@ -71,11 +71,11 @@ impl<P: Payload> Side<P> {
     pub(crate) fn offer(&mut self, batch: Batch<P>) {
         let mut slot = Some(batch);
         while slot.is_some() {
-            self.parts.fill(&mut slot, self.tx.largest());
+            self.parts.fill(&mut slot, |lane| self.tx.largest(lane));
             if self.tx.try_send(&mut slot).is_err() {
                 self.parts.unsent(&mut slot).for_each(|part| part.settle(Outcome::Abandoned));
             }
-            self.parts.fill(&mut slot, self.tx.largest());
+            self.parts.fill(&mut slot, |lane| self.tx.largest(lane));
         }
     }
 }
