@@ -7,7 +7,8 @@
 //! # The rules
 //! * **Credit** is absolute and monotone: [`CreditCell`] counts what was sent, allowed and consumed since the edge was
 //!   made, in records *and* bytes. The consumer allows `consumed + window` when half of either unit has been consumed
-//!   since it last did so, and always before it parks. A batch that finds the edge empty is admitted whatever its size.
+//!   since it last did so, and always before it parks. A batch that finds the edge empty is admitted whatever its size;
+//!   senders that can split a batch send it in parts that fit.
 //! * **Claims**: a producer that is blocked with a batch in hand queues one claim. When credit appears, deficit
 //!   round-robin by bytes picks the next claim and reserves exactly its batch. Nobody who is idle holds credit.
 //! * **Lanes** are served in strict priority with floors; inside a lane up to 64 buckets share by deficit

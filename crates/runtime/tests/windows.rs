@@ -190,7 +190,7 @@ async fn a_shedding_edge_sheds_parts_and_not_the_whole_batch() {
 async fn a_record_larger_than_its_edge_enters_it_alone() {
     let builder = Pipeline::builder("shop");
     let (kept, keep) = sink::collect();
-    let record = |n: u64| vec![7_u8; if n % 3 == 0 { 5_000 } else { 10 }];
+    let record = |n: u64| vec![7_u8; if n.is_multiple_of(3) { 5_000 } else { 10 }];
     builder
         .source("orders", source::iter(0..30_u64))
         .map(record)

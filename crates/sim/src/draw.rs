@@ -53,7 +53,7 @@ fn source(rng: &mut Rng, batch: (u64, u64)) -> SourcePlan {
     SourcePlan {
         records,
         weight: rng.weighted(&[(1, 0), (3, 40), (2, batch.1 / 8 + 1), (1, batch.1 / 2)]),
-        oversize_every: rng.weighted(&[(3, 0), (3, 8), (3, 3)]),
+        oversize_every: rng.weighted(&[(2, 0), (3, 8), (5, 3)]),
         iterator,
         waits: rng.weighted(&[(2, 0), (3, 20), (2, 80)]),
         longest_wait: rng.from_to(1, 40),

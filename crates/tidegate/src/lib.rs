@@ -30,8 +30,10 @@
 //!
 //! # Edges and windows
 //!
-//! An edge holds at most its *window*, in records and in bytes. When it is full, what is before it stops, edge by edge
-//! up to the source: that is all there is to backpressure. [`View::edge`] shows how full it is.
+//! An edge holds at most its *window*, in records and in bytes; only a single record larger than the window enters an
+//! empty edge. Batches are read and made small enough for the edge behind, and split where they are not. When an edge is
+//! full, what is before it stops, edge by edge up to the source: that is all there is to backpressure. [`View::edge`]
+//! shows how full it is.
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,7 +51,7 @@
 //! tokio::time::sleep(Duration::from_secs(60)).await;
 //! let read = running.ledger().total().accepted.get();
 //! assert!(read < 2_000, "an endless source, and it has read {read} records in a minute");
-//! assert!(running.edge("to-store").is_some_and(|edge| edge.fill_share() > 0.5));
+//! assert!(running.edge("to-store").is_some_and(|edge| edge.fill_share() > 0.5 && edge.fill.fits(edge.window)));
 //! # running.stop().await.ledger.check()?;
 //! # Ok(())
 //! # }
@@ -59,7 +61,8 @@
 //!
 //! By default it blocks. Where fresh data matters more than all data, say so on the edge with [`OnFull`]: `DropOldest`,
 //! `DropNewest`, `Sample`, `Fail`, or divert to another edge ([`Flow::edge_diverting`]). Data is lost only where you said
-//! so, and each loss is counted with its reason.
+//! so, and each loss is counted with its reason. Where many keys (tenants, agents) share an edge, give it buckets and
+//! classify by key ([`SourceOptions::classify_by_key`]): then a loud key pays for its own load.
 //!
 //! ```
 //! use tidegate::{EdgeSpec, OnFull, Outcome, Pipeline, sink, source};
@@ -161,7 +164,8 @@
 //!
 //! [`fork`](Flow::fork) sends every record to every [`Branch`]; [`partition`](Flow::partition) sends each to one. A record
 //! is settled when every *required* branch has settled it, with the worst outcome; what a *best effort* branch loses is
-//! counted there and concerns nobody else. Several flows are merged in a [`port`](PipelineBuilder::port).
+//! counted there and concerns nobody else. Several flows are merged in a [`port`](PipelineBuilder::port); a flow that goes
+//! back to a port before it is a declared loop ([`Flow::feed_back`], [`Flow::feed_back_with`]).
 //!
 //! ```
 //! use tidegate::{Branch, EdgeSpec, OnFull, Outcome, Pipeline, sink, source};
@@ -290,8 +294,8 @@
 
 // What pipelines are built of.
 pub use tidegate_runtime::{
-    Branch, BuildError, BuildErrors, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder, Port, RecordFlow, SinkOptions,
-    SourceOptions, sink, source,
+    Branch, BuildError, BuildErrors, EdgeFlow, Flow, Head, NoRuntime, Pipeline, PipelineBuilder, Port, RecordFlow,
+    SinkOptions, SourceOptions, sink, source,
 };
 // What steps are told.
 pub use tidegate_runtime::{

@@ -374,6 +374,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_lane_can_have_what_the_floors_of_the_others_leave() {
+        let window = Weight::new(100, 1_000);
+        assert_eq!(Lanes::ONE.most_of(window, 0), window);
+        let lanes = Lanes::with_floors(&[50, 0, 10]);
+        let most = |lane| lanes.most_of(window, lane).records.get();
+        assert_eq!([most(0), most(1), most(2), most(3)], [90, 40, 50, 50], "a lane that there is not is the lowest");
+        assert_eq!(Lanes::with_floors(&[100, 0]).most_of(window, 1), Weight::new(1, 1));
+    }
+
+    #[test]
+    fn only_an_edge_that_was_given_bytes_is_sized() {
+        let spec = || EdgeSpec::new("to-enrich");
+        assert!(!spec().sized && !spec().records(10).sized);
+        assert!(spec().bytes(EdgeSpec::DEFAULT_WINDOW.bytes).sized && spec().window(EdgeSpec::DEFAULT_WINDOW).sized);
+    }
+
+    #[test]
     fn every_fault_names_the_edge_and_says_what_to_do() {
         let spec = || EdgeSpec::new("to-enrich");
         let wrong = [

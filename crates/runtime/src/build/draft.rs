@@ -146,8 +146,9 @@ impl PipelineBuilder {
         self
     }
 
-    /// The largest batch that a source reads at once: it is closed at this many records or bytes. Default: 256 records
-    /// or 64 KiB. Every edge and source reserves room for one.
+    /// The largest batch that a source reads or a step makes at once: it is closed at this many records or bytes, or
+    /// earlier where the window of the edge behind is smaller. Default: 256 records or 64 KiB. Every edge and source
+    /// reserves room for one.
     #[must_use]
     pub fn batch(self, largest: Weight) -> Self {
         self.lock().batch = largest;

@@ -166,6 +166,18 @@ fn a_refusal_of_the_budget_runs_the_policy() {
 }
 
 #[test]
+fn a_producer_with_a_policy_of_its_own_sheds_while_the_others_wait() {
+    let mut bench = Bench::new(spec(2, 1000), 2);
+    bench.queue.set_policy(bench.producers[1], OnFull::DropNewest);
+    bench.send(0, 2, 1);
+    assert_eq!(bench.send(1, 1, 1), Offer::Shed(ShedReason::DropNewest));
+    assert_eq!(bench.send(0, 1, 1), FULL);
+    assert_eq!(bench.try_send(1, 1, 1), Offer::Shed(ShedReason::DropNewest), "it overtakes no claim");
+    let id = bench.producers[1];
+    assert!(bench.queue.poll_room(id, None, Weight::new(1, 1)), "it never waits for room");
+}
+
+#[test]
 fn drop_oldest_frees_memory_until_the_budget_agrees() {
     let mut bench = Bench::new(spec(10, 1000).on_full(OnFull::DropOldest), 1);
     for _ in 0..4 {
