@@ -87,7 +87,7 @@ impl Payload for Rows {
         }
         body.rows.truncate(kept);
         body.bytes -= gone;
-        body.index.row = 0;
+        body.index.forget();
     }
 
     fn clear(&mut self) {
@@ -122,6 +122,6 @@ impl Body {
         self.edits.clear();
         self.text.clear();
         self.bytes = 0;
-        self.index.row = 0;
+        self.index.forget();
     }
 }
