@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::json::{self, Invalid, Shape};
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::row::{Form, Row};
 use crate::rows::{Body, Edit, NO_EDIT};
 use place::{Place, place, without};
@@ -75,7 +75,7 @@ impl<'a> RowMut<'a> {
         }
         let own = &mut self.body.rows[self.number];
         own.form = Form::Object;
-        own.is_plain = !shape.has_escaped_keys && !shape.has_duplicate_keys;
+        own.is_plain = shape.has_plain_keys();
         Ok(shape)
     }
 
@@ -107,7 +107,7 @@ impl<'a> RowMut<'a> {
         self.index();
         let index = self.body.index.of(self.number);
         let spot = place(self.as_row().bytes(), path.segments(), index);
-        if !self.fits(&spot) {
+        if !self.fits(path, &spot) {
             self.settle_edits();
             return self.set(path, json);
         }
@@ -138,10 +138,7 @@ impl<'a> RowMut<'a> {
         debug_assert!(json::validate(json).is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
         let entry = self.body.rows[self.number];
         self.body.bytes -= self.body.weigh(&entry);
-        if entry.is_written && entry.range().end == self.body.text.len() {
-            // The last of the side buffer is this row itself: it is written over.
-            self.body.text.truncate(entry.range().start);
-        }
+        self.body.unwrite(&entry);
         let range = self.body.write(json);
         let own = &mut self.body.rows[self.number];
         own.move_to(range);
@@ -185,11 +182,14 @@ impl<'a> RowMut<'a> {
         Ok(shape)
     }
 
-    /// Whether a new splice can stand beside those that are there.
-    fn fits(&self, spot: &Place<'_>) -> bool {
+    /// Whether a new splice can stand beside those that are there. One within an array may have moved its elements.
+    fn fits(&self, path: &Path, spot: &Place<'_>) -> bool {
         let row = self.as_row();
         if !row.is_edited() {
             return true;
+        }
+        if path.segments().iter().any(Segment::is_index) {
+            return false;
         }
         let cut = spot.cut();
         let entry = &self.body.rows[self.number];

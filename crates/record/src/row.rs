@@ -140,7 +140,9 @@ impl<'a> Row<'a> {
         if !self.is_edited() {
             return found.and_then(|range| base.get(range)).map(Cow::Borrowed);
         }
+        // An edit may have moved the elements of an array: then they are counted anew.
         if let Some(range) = found
+            && !path.iter().any(Segment::is_index)
             && !self.body.edits_of(self.entry).any(|edit| touches(&edit.cut(), &range))
         {
             return base.get(range).map(Cow::Borrowed);

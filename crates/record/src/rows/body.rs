@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tidegate_flow::Bytes;
+use tidegate_flow::{Bytes, Slab};
 
 use super::pieces::Pieces;
 use crate::json::{self, Invalid, Member, Shape};
@@ -96,12 +96,13 @@ impl Index {
         (self.row == row + 1).then_some(self)
     }
 
-    /// Scans `text` and becomes the index of `row`, unless that is no object or has more members than are noted.
+    /// Scans `text` and becomes the index of `row`, unless that is no object, or one whose keys cannot be told apart as
+    /// bytes.
     pub(crate) fn build(&mut self, row: usize, text: &[u8]) -> Result<Shape, Invalid> {
         self.row = 0;
         self.shape = json::scan(text, &mut self.members)?;
         let is_object = text.get(self.shape.start) == Some(&b'{');
-        if is_object && !self.shape.has_duplicate_keys {
+        if is_object && self.shape.has_plain_keys() {
             self.row = row + 1;
         }
         Ok(self.shape)
@@ -115,9 +116,6 @@ impl Index {
     #[inline]
     pub(crate) fn field(&self, text: &[u8], name: &str) -> Option<Range<usize>> {
         let mut members = json::Members::new(text, &self.members);
-        if self.shape.has_escaped_keys {
-            return members.find(|(key, _)| json::key_is(key, name)).map(|(_, value)| value);
-        }
         members.find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
     }
 
@@ -229,6 +227,37 @@ impl Body {
         from..self.text.len()
     }
 
+    /// Frees what was written for a row, where that is the last of the side buffer: rows are mostly changed one after
+    /// another, so a row that is written over and over holds one copy of itself.
+    pub(crate) fn unwrite(&mut self, entry: &Entry) {
+        let own = if entry.is_written { entry.range() } else { self.text.len()..self.text.len() };
+        let (mut first, mut bytes) = (own.start, own.len());
+        let (mut first_edit, mut edits) = (self.edits.len(), 0);
+        let mut number = entry.edits;
+        while let Some(edit) = self.edits.get(number as usize) {
+            first = first.min(edit.from as usize);
+            bytes += edit.text().len();
+            first_edit = first_edit.min(number as usize);
+            edits += 1;
+            number = edit.next;
+        }
+        if first + bytes == self.text.len() {
+            self.text.truncate(first);
+        }
+        if first_edit + edits == self.edits.len() {
+            self.edits.truncate(first_edit);
+        }
+    }
+
+    /// Lets go of the slabs that no row stands on any more.
+    pub(crate) fn release_unused(&mut self) {
+        let mut used = vec![false; self.pieces.len()];
+        self.rows.iter().filter(|entry| !entry.is_written).for_each(|entry| used[entry.piece as usize] = true);
+        for (piece, _) in self.pieces.iter_mut().zip(used).filter(|(_, used)| !used) {
+            piece.slab = Slab::default();
+        }
+    }
+
     /// Moves rows of sparse slabs into the side buffer.
     pub(crate) fn compact(&mut self) -> Bytes {
         let mut live = vec![0_u64; self.pieces.len()];
@@ -255,7 +284,7 @@ impl Body {
             self.rows[number].is_written = true;
         }
         for (piece, _) in self.pieces.iter_mut().zip(sparse).filter(|(_, sparse)| *sparse) {
-            piece.slab = tidegate_flow::Slab::default();
+            piece.slab = Slab::default();
         }
         Bytes::from(self.text.len() - before)
     }

@@ -87,6 +87,9 @@ impl Payload for Rows {
         }
         body.rows.truncate(kept);
         body.bytes -= gone;
+        if body.pieces.len() > 1 || kept == 0 {
+            body.release_unused();
+        }
         body.index.forget();
     }
 
