@@ -13,8 +13,8 @@ use tidegate_record::frame::{DEFAULT_MAX_LENGTH, Framer, Framing};
 use tidegate_record::{Origin, Path, Rows, Timestamp, json};
 
 const SLAB: usize = 64 << 10;
-const ROUNDS: usize = 7;
-const SLABS_A_ROUND: usize = 400;
+const ROUNDS: usize = 40;
+const SLABS_A_ROUND: usize = 50;
 
 /// An object of exactly 256 bytes with its newline.
 fn record(seq: u64) -> Vec<u8> {
