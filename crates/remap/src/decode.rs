@@ -4,7 +4,9 @@
 //! as the record holds it unchanged; every other time is text from the end of the program that made it on (RFC 3339,
 //! as Vector writes it to JSON).
 
-use tidegate_record::{Form, Key, Origin, Path, Row, RowMut, Segment};
+use tidegate_record::{Form, Key, Origin, Path, Row, RowMut, Segment, json};
+use vrl::compiler::Program;
+use vrl::path::{OwnedSegment, PathPrefix};
 use vrl::value::{KeyString, ObjectMap, Value};
 
 use crate::engine::Decoded;
@@ -21,7 +23,25 @@ const MESSAGE: &str = "message";
 pub(crate) struct Fields(Vec<(KeyString, Path)>);
 
 impl Fields {
-    pub(crate) fn add(&mut self, name: &KeyString) {
+    /// The fields that a program names; `None` where it takes the root as a whole: by `.`, by an index, or by `unnest`,
+    /// which looks beyond its path.
+    pub(crate) fn named_by(source: &str, program: &Program) -> Option<Self> {
+        if source.contains("unnest") {
+            return None;
+        }
+        let info = program.info();
+        let mut fields = Self::default();
+        for path in info.target_queries.iter().chain(&info.target_assignments) {
+            match (path.prefix, path.path.segments.first()) {
+                (PathPrefix::Metadata, _) => {}
+                (PathPrefix::Event, Some(OwnedSegment::Field(name))) => fields.add(name),
+                (PathPrefix::Event, Some(OwnedSegment::Index(_)) | None) => return None,
+            }
+        }
+        Some(fields)
+    }
+
+    fn add(&mut self, name: &KeyString) {
         if self.0.iter().all(|(own, _)| own != name) {
             self.0.push((name.clone(), field(name)));
         }
@@ -98,7 +118,7 @@ fn enveloped(row: Row<'_>) -> Result<Decoded, Undecodable> {
 }
 
 fn time(origin: &Origin) -> Value {
-    Value::Timestamp(vrl::prelude::DateTime::from_timestamp_nanos(origin.received.unix_nanos()))
+    Value::Timestamp(chrono::DateTime::from_timestamp_nanos(origin.received.unix_nanos()))
 }
 
 fn overrides_time(origin: &Origin) -> bool {
@@ -130,14 +150,12 @@ pub(crate) fn has_typed_time(row: Row<'_>) -> bool {
 pub(crate) fn write_back(record: Decoded, row: &mut RowMut<'_>) -> Result<Verdict, Verdict> {
     match record.value {
         Value::Object(fields) if !record.is_replaced => write_fields(&fields, &record.written, row),
-        Value::Object(fields) => {
-            let text = text_of(&Value::Object(fields))?;
-            row.replace(text);
-            Ok(Verdict::Kept)
+        Value::Array(items) => {
+            let texts = items.into_iter().map(|item| text_of(&rooted(item), json::MAX_DEPTH));
+            texts.collect::<Result<_, _>>().map(Verdict::Split)
         }
-        Value::Array(items) => items.into_iter().map(|item| text_of(&rooted(item))).collect::<Result<_, _>>().map(Verdict::Split),
         other => {
-            let text = text_of(&rooted(other))?;
+            let text = text_of(&rooted(other), json::MAX_DEPTH)?;
             row.replace(text);
             Ok(Verdict::Kept)
         }
@@ -145,8 +163,8 @@ pub(crate) fn write_back(record: Decoded, row: &mut RowMut<'_>) -> Result<Verdic
 }
 
 fn write_fields(fields: &ObjectMap, written: &[KeyString], row: &mut RowMut<'_>) -> Result<Verdict, Verdict> {
-    let texts: Vec<Option<Vec<u8>>> =
-        written.iter().map(|name| fields.get(name).map(text_of).transpose()).collect::<Result<_, _>>()?;
+    let text = |name: &KeyString| fields.get(name).map(|value| text_of(value, json::MAX_DEPTH - 1)).transpose();
+    let texts: Vec<Option<Vec<u8>>> = written.iter().map(text).collect::<Result<_, _>>()?;
     for (name, text) in written.iter().zip(texts) {
         match text {
             Some(text) => row.set(&field(name), &text),
@@ -166,11 +184,26 @@ fn rooted(value: Value) -> Value {
     }
 }
 
-fn text_of(value: &Value) -> Result<Vec<u8>, Verdict> {
+/// The JSON text of a value that may have `levels` levels, no more than a reader of JSON here takes.
+fn text_of(value: &Value, levels: usize) -> Result<Vec<u8>, Verdict> {
+    if !fits(value, levels) {
+        let most = json::MAX_DEPTH;
+        return Err(Verdict::Failed(format!("the program nested the record more than {most} levels deep")));
+    }
     let text = serde_json::to_vec(value).map_err(|error| Verdict::Failed(format!("no JSON can say this: {error}")))?;
     if text.len() > RECORD_MAX_BYTES {
         let size = text.len();
-        return Err(Verdict::Failed(format!("the program made {size} bytes of one record; at most {RECORD_MAX_BYTES} fit")));
+        return Err(Verdict::Failed(format!(
+            "the program made {size} bytes of one record; at most {RECORD_MAX_BYTES} fit"
+        )));
     }
     Ok(text)
+}
+
+fn fits(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(fields) => levels > 0 && fields.values().all(|value| fits(value, levels - 1)),
+        Value::Array(items) => levels > 0 && items.iter().all(|value| fits(value, levels - 1)),
+        _ => true,
+    }
 }

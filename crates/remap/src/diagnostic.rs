@@ -90,7 +90,9 @@ impl fmt::Display for Diagnostic {
             code => write!(f, "{kind}[E{code:03}]: {}", self.message)?,
         }
         write!(f, " (bytes {}..{})", self.range.start, self.range.end)?;
-        self.labels.iter().try_for_each(|label| write!(f, "\n  {}..{}: {}", label.range.start, label.range.end, label.message))?;
+        self.labels
+            .iter()
+            .try_for_each(|label| write!(f, "\n  {}..{}: {}", label.range.start, label.range.end, label.message))?;
         self.notes.iter().try_for_each(|note| write!(f, "\n  = {note}"))
     }
 }
@@ -143,6 +145,13 @@ mod tests {
     fn a_solution_is_one_note() {
         let mut found = Note::solution("ensuring the type", vec!["string!(.a)"]);
         found.push(Note::SeeRepl);
-        assert_eq!(notes(&found), ["try: ensuring the type", "string!(.a)"].map(str::to_string)[..1].to_vec().into_iter().map(|note| note + " string!(.a)").collect::<Vec<_>>());
+        assert_eq!(
+            notes(&found),
+            ["try: ensuring the type", "string!(.a)"].map(str::to_string)[..1]
+                .to_vec()
+                .into_iter()
+                .map(|note| note + " string!(.a)")
+                .collect::<Vec<_>>()
+        );
     }
 }

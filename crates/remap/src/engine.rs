@@ -28,10 +28,6 @@ impl Engine {
         Self { program, runtime: Runtime::default(), timezone }
     }
 
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
-    }
-
     /// Runs the program on a record. An error is a verdict: aborted or failed.
     ///
     /// A panic within a function of VRL (the crate has some on invalid UTF-8) is a failure of this record alone.
@@ -52,7 +48,8 @@ impl Engine {
             Err(payload) => {
                 self.runtime = Runtime::default();
                 let words = payload.downcast_ref::<&str>().copied();
-                let words = words.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
+                let words =
+                    words.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
                 Err(Verdict::Failed(format!("a function of VRL panicked on this record: {words}")))
             }
         }

@@ -18,7 +18,8 @@ pub struct Missing {
     pub why: &'static str,
 }
 
-const NETWORK: &str = "it waits for the network in the middle of a transform, which would hold up every record behind it";
+const NETWORK: &str =
+    "it waits for the network in the middle of a transform, which would hold up every record behind it";
 const ENRICHMENT: &str = "there are no enrichment tables here";
 const SECRETS: &str = "records carry no secrets here";
 const MEANING: &str = "there is no schema that meanings belong to here; the call can be removed";

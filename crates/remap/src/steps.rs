@@ -1,6 +1,6 @@
 //! Applying the steps of a lowered program to a row.
 
-use tidegate_record::RowMut;
+use tidegate_record::{Path, RowMut, json};
 
 use crate::judge;
 use crate::plan::{Halt, Step};
@@ -21,11 +21,11 @@ pub(crate) fn apply(steps: &[Step], row: &mut RowMut<'_>) -> Result<End, Halt> {
             Step::Parse => parse(row)?,
             Step::Set { path, json } => row.set(path, json),
             Step::Copy { to, from } => {
-                let text = row.as_row().get(from).map_or_else(|| b"null".to_vec(), |text| text.into_owned());
+                let text = taken(row, from, to)?;
                 row.set(to, &text);
             }
             Step::Move { to, from } => {
-                let text = row.as_row().get(from).map_or_else(|| b"null".to_vec(), |text| text.into_owned());
+                let text = taken(row, from, to)?;
                 row.remove(from);
                 row.set(to, &text);
             }
@@ -42,6 +42,17 @@ pub(crate) fn apply(steps: &[Step], row: &mut RowMut<'_>) -> Result<End, Halt> {
         }
     }
     Ok(End::Done)
+}
+
+/// The text at `from`, to be set at `to`. A list or an object that would come to stand deeper than it does may come to
+/// stand too deep: whether it does is for VRL.
+fn taken(row: &RowMut<'_>, from: &Path, to: &Path) -> Result<Vec<u8>, Halt> {
+    let Some(text) = row.as_row().get(from) else { return Ok(b"null".to_vec()) };
+    let is_deep = matches!(json::kind(&text), json::Kind::Object | json::Kind::Array);
+    if is_deep && to.segments().len() > from.segments().len() {
+        return Err(Halt::Defer);
+    }
+    Ok(text.into_owned())
 }
 
 /// Makes the message the record, if it is an object that everyone reads alike. Everything else is for VRL: it has its

@@ -39,7 +39,11 @@ pub(crate) fn target(target: &AssignmentTarget) -> Result<Path, Why> {
     match target {
         AssignmentTarget::External(None) => Ok(Path::default()),
         AssignmentTarget::External(Some(path)) if path.prefix == PathPrefix::Event => {
-            if path.path.is_root() { Ok(Path::default()) } else { fields(&path.path) }
+            if path.path.is_root() {
+                Ok(Path::default())
+            } else {
+                fields(&path.path)
+            }
         }
         AssignmentTarget::External(Some(_)) => Err("`%` metadata lives in VRL alone".to_string()),
         AssignmentTarget::Query(query) => match query.target.inner() {
@@ -68,10 +72,14 @@ pub(crate) fn literal(expression: &Expr) -> Result<Value, Why> {
     match bare(expression) {
         Expr::Literal(literal) => scalar(literal.inner()),
         Expr::Container(container) => match container.inner().clone() {
-            Container::Array(array) => {
-                array.into_inner().into_iter().map(|one| self::literal(one.inner())).collect::<Result<_, Why>>().map(Value::Array)
-            }
+            Container::Array(array) => array
+                .into_inner()
+                .into_iter()
+                .map(|one| self::literal(one.inner()))
+                .collect::<Result<_, Why>>()
+                .map(Value::Array),
             Container::Object(object) => object
+                .into_inner()
                 .into_iter()
                 .map(|(key, one)| Ok((key.into_inner().into(), self::literal(one.inner())?)))
                 .collect::<Result<_, Why>>()
@@ -107,7 +115,9 @@ fn plain_string(segments: &[StringSegment]) -> Result<String, Why> {
 pub(crate) fn text(expression: &Expr) -> Result<Box<str>, Why> {
     match literal(expression)? {
         Value::String(text) => Ok((*text).into()),
-        Value::Bytes(bytes) => String::from_utf8(bytes.to_vec()).map(Into::into).map_err(|_| "the text is not UTF-8".to_string()),
+        Value::Bytes(bytes) => {
+            String::from_utf8(bytes.to_vec()).map(Into::into).map_err(|_| "the text is not UTF-8".to_string())
+        }
         _ => Err(format!("`{expression}` is no text")),
     }
 }
@@ -121,7 +131,10 @@ pub(crate) fn call(expression: &Expr) -> Option<&FunctionCall> {
 }
 
 /// The arguments of a call by the names of its parameters, given by place or by name.
-pub(crate) fn arguments<'a, const N: usize>(call: &'a FunctionCall, names: [&str; N]) -> Result<[Option<&'a Expr>; N], Why> {
+pub(crate) fn arguments<'a, const N: usize>(
+    call: &'a FunctionCall,
+    names: [&str; N],
+) -> Result<[Option<&'a Expr>; N], Why> {
     let mut found = [None; N];
     let unknown = || format!("`{}` is called with more than is known here", call.ident.inner());
     if call.closure.is_some() {

@@ -2,9 +2,13 @@
 
 use tidegate_record::Path;
 use vrl::parser::ast::{Assignment, AssignmentOp, Block, Expr, FunctionCall, IfStatement, Predicate};
+use vrl::value::Value;
 
 use super::{Why, expression as part, test};
 use crate::plan::Step;
+
+/// The deepest that a lowered assignment may reach, in levels: half of what a record may have, so that it never has more.
+const DEPTH_MAX: usize = 64;
 
 /// The step that a statement is; none for one that changes nothing.
 pub(crate) fn lower(expression: &Expr, first: bool) -> Result<Option<Step>, Why> {
@@ -56,8 +60,21 @@ fn assign(assignment: &Assignment, first: bool) -> Result<Step, Why> {
     if let Some(call) = part::call(value) {
         return Err(format!("`{}` runs in VRL", call.ident.inner()));
     }
-    let json = serde_json::to_vec(&part::literal(value)?).map_err(|error| error.to_string())?;
+    let literal = part::literal(value)?;
+    if to.segments().len() + depth(&literal) > DEPTH_MAX {
+        return Err("the value stands deep in the record".to_string());
+    }
+    let json = serde_json::to_vec(&literal).map_err(|error| error.to_string())?;
     Ok(Step::Set { path: to, json: json.into() })
+}
+
+/// How many levels a value has.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Whether a value is `parse_json!(.message)` or `parse_json!(string!(.message))`, with no options.
