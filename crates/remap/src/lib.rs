@@ -24,8 +24,7 @@
 //! * `%` metadata is empty for each record, can be used within a program, and is forgotten at its end.
 //! * A record is JSON between two transforms. A time that a program stores is text (RFC 3339) for the next one, which
 //!   needs `parse_timestamp!`; only the envelope's `.timestamp` stays a time while nobody changes it.
-//! * On the raw way, numbers keep their text: `1.10` stays `1.10`, and a whole number beyond 64 bits keeps its digits,
-//!   where VRL would round it to a float.
+//! * What a program does not touch keeps its text: `1.10` stays `1.10`, keys keep their order.
 //! * The zone of times without one is UTC, not that of the host, unless said otherwise ([`Options`]).
 
 mod compile;

@@ -2,12 +2,14 @@
 
 use tidegate_record::{Key, Path, Segment};
 use vrl::parser::Literal;
-use vrl::parser::ast::{AssignmentTarget, Container, Expr, FunctionArgument, FunctionCall, Node, QueryTarget};
+use vrl::parser::ast::{AssignmentTarget, Container, Expr, FunctionArgument, FunctionCall, Node, Query, QueryTarget};
 use vrl::parser::template_string::{StringSegment, TemplateString};
 use vrl::path::{OwnedSegment, OwnedValuePath, PathPrefix};
 use vrl::value::Value;
 
 use super::Why;
+
+const METADATA: &str = "`%` metadata lives in VRL alone";
 
 /// An expression without the brackets around it.
 pub(crate) fn bare(expression: &Expr) -> &Expr {
@@ -27,11 +29,16 @@ pub(crate) fn path(expression: &Expr) -> Result<Path, Why> {
     };
     match query.target.inner() {
         QueryTarget::External(PathPrefix::Event) => fields(query.path.inner()),
-        QueryTarget::External(PathPrefix::Metadata) => Err("`%` metadata lives in VRL alone".to_string()),
+        QueryTarget::External(PathPrefix::Metadata) => Err(METADATA.to_string()),
         QueryTarget::Internal(_) | QueryTarget::FunctionCall(_) | QueryTarget::Container(_) => {
             Err(format!("`{query}` is no path of the record"))
         }
     }
+}
+
+/// Whether a query looks at the record, or somewhere in it.
+pub(crate) fn is_record(query: &Query) -> bool {
+    matches!(query.target.inner(), QueryTarget::External(PathPrefix::Event))
 }
 
 /// The path of the record that an assignment writes; the root is an empty path.
@@ -45,10 +52,11 @@ pub(crate) fn target(target: &AssignmentTarget) -> Result<Path, Why> {
                 fields(&path.path)
             }
         }
-        AssignmentTarget::External(Some(_)) => Err("`%` metadata lives in VRL alone".to_string()),
+        AssignmentTarget::External(Some(_)) => Err(METADATA.to_string()),
         AssignmentTarget::Query(query) => match query.target.inner() {
             QueryTarget::External(PathPrefix::Event) if query.path.is_root() => Ok(Path::default()),
             QueryTarget::External(PathPrefix::Event) => fields(query.path.inner()),
+            QueryTarget::External(PathPrefix::Metadata) => Err(METADATA.to_string()),
             _ => Err(format!("`{query}` is no path of the record")),
         },
         AssignmentTarget::Internal(name, _) => Err(format!("`{name}` is a variable")),

@@ -21,7 +21,7 @@ pub(crate) fn lower(expression: &Expr, first: bool) -> Result<Option<Step>, Why>
         Expr::Abort(abort) if abort.message.is_none() => Ok(Some(Step::Abort)),
         Expr::Abort(_) => Err("the message of `abort` is made in VRL".to_string()),
         Expr::Literal(_) => part::literal(expression).map(|_| None),
-        Expr::Query(_) => part::path(expression).map(|_| None),
+        Expr::Query(query) if part::is_record(query.inner()) => Ok(None),
         Expr::FunctionCall(call) => Err(format!("`{}` runs in VRL", call.ident.inner())),
         other => Err(format!("{} runs in VRL", kind(other))),
     }
@@ -31,6 +31,7 @@ fn kind(expression: &Expr) -> &'static str {
     match expression {
         Expr::Container(_) => "a block",
         Expr::Op(_) | Expr::Unary(_) => "an operator",
+        Expr::Query(_) => "a query",
         Expr::Variable(_) => "a variable",
         Expr::Return(_) => "`return`",
         Expr::Break(_) => "`break`",
