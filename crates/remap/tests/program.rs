@@ -24,7 +24,7 @@ fn row(text: &[u8], form: Form) -> Rows {
 fn text(rows: &Rows) -> String {
     let mut text = Vec::new();
     rows.row(0).write_json(&mut text);
-    String::from_utf8(text).unwrap()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn run(source: &str, rows: &mut Rows) -> Verdict {
