@@ -110,6 +110,7 @@ impl<'a> RowMut<'a> {
         let own = &mut self.body.rows[self.number];
         own.form = Form::Object;
         own.is_plain = shape.has_plain_keys();
+        own.has_newlines = shape.has_newlines;
         Ok(shape)
     }
 
@@ -145,6 +146,7 @@ impl<'a> RowMut<'a> {
             self.settle_edits();
             return self.set(path, json);
         }
+        self.body.rows[self.number].has_newlines |= memchr::memchr(b'\n', json).is_some();
         let from = self.body.text.len();
         spot.write(json, &mut self.body.text);
         let to = self.body.text.len();
@@ -180,6 +182,7 @@ impl<'a> RowMut<'a> {
         own.edits = NO_EDIT;
         own.form = Form::Object;
         own.is_plain = false;
+        own.has_newlines = memchr::memchr(b'\n', json).is_some();
         let own = *own;
         self.body.bytes += self.body.weigh(&own);
         self.forget_index();

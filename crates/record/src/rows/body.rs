@@ -26,12 +26,14 @@ pub(crate) struct Entry {
     pub(crate) is_written: bool,
     /// Whether its bytes are an object that was seen to have no key with an escape, and none twice at the top level.
     pub(crate) is_plain: bool,
+    /// Whether it is an object with newlines among its white space.
+    pub(crate) has_newlines: bool,
 }
 
 impl Entry {
     pub(crate) fn new(range: Range<usize>, piece: u32, form: Form) -> Self {
         let (start, end) = (narrow(range.start), narrow(range.end));
-        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false }
+        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false, has_newlines: false }
     }
 
     pub(crate) fn range(&self) -> Range<usize> {
