@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p tidegate-record --example record_cost`
 
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! What is written: the envelope as Vector writes it, every framing, compression, and limits on the way in.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Write;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Edits against a model that edits trees, and what edits leave as it was.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! The laws of a payload: weights add up, order is kept, nothing is lost, and the parts need no more than the whole.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
