@@ -316,3 +316,19 @@ fn rewriting_a_row_over_and_over_holds_one_copy_of_it() {
     assert!(rows.retained_bytes().get() < 2_000, "{}", rows.retained_bytes());
     assert_eq!(whole(&rows), r#"{"a":1,"b":2}"#);
 }
+
+#[test]
+fn rewriting_a_row_leaves_what_was_written_for_others_alone() {
+    let mut rows = Rows::from_texts(["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]);
+    for round in ["1", "22", "333"] {
+        for n in [0, 2, 1] {
+            let mut row = rows.row_mut(n);
+            row.replace(format!("{{\"n\":{n}}}"));
+            row.set(&path(".round"), round.as_bytes());
+        }
+        for n in 0..3 {
+            let text = rows.row(n).get(&path(".")).unwrap().into_owned();
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{{\"n\":{n},\"round\":{round}}}"));
+        }
+    }
+}
