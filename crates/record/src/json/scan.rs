@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::find::{Members, skip_space};
+use super::find::Members;
 use super::{Kind, kind, word};
 
 /// How many containers may stand within each other, the outermost counted. As deep as `serde_json` reads, so that what
@@ -36,6 +36,8 @@ pub struct Shape {
     /// Whether a number is too long or too large to be sure that it fits 64 bits: more than 18 digits, or an exponent
     /// of more than two.
     pub has_wide_numbers: bool,
+    /// Whether a newline is among the white space, so that the text is more than one line.
+    pub has_newlines: bool,
 }
 
 impl Shape {
@@ -124,11 +126,12 @@ impl std::error::Error for Invalid {}
 /// Where and why it is not.
 pub fn scan(text: &[u8], members: &mut Vec<Member>) -> Result<Shape, Invalid> {
     members.clear();
-    let mut scan = Scan { text, at: skip_space(text, 0), ..Scan::default() };
+    let mut scan = Scan { text, ..Scan::default() };
+    scan.space();
     let start = scan.at;
     scan.run(members)?;
     let end = scan.at;
-    scan.at = skip_space(text, end);
+    scan.space();
     if scan.at != text.len() {
         return Err(scan.invalid(Why::Trailing));
     }
@@ -207,11 +210,12 @@ impl Scan<'_> {
             {
                 member.value_end = narrow(self.at);
             }
-            self.at = skip_space(self.text, self.at);
+            self.space();
             let in_object = self.open & 1 == 1;
             match self.peek() {
                 Some(b',') => {
-                    self.at = skip_space(self.text, self.at + 1);
+                    self.at += 1;
+                    self.space();
                     if in_object {
                         self.key(members)?;
                     }
@@ -231,6 +235,15 @@ impl Scan<'_> {
         self.text.get(self.at).copied()
     }
 
+    /// Goes to the first byte that is no white space.
+    #[inline(always)]
+    fn space(&mut self) {
+        while let Some(byte @ (b' ' | b'\t' | b'\n' | b'\r')) = self.peek() {
+            self.shape.has_newlines |= byte == b'\n';
+            self.at += 1;
+        }
+    }
+
     #[cold]
     fn invalid(&self, why: Why) -> Invalid {
         let why = if self.at >= self.text.len() { Why::End } else { why };
@@ -245,7 +258,8 @@ impl Scan<'_> {
         }
         self.depth += 1;
         self.open = (self.open << 1) | u128::from(is_object);
-        self.at = skip_space(self.text, self.at + 1);
+        self.at += 1;
+        self.space();
         Ok(())
     }
 
@@ -268,12 +282,13 @@ impl Scan<'_> {
         self.shape.has_escaped_keys |= has_escapes;
         let key_end = self.at - 1;
         if self.peek() != Some(b':') {
-            self.at = skip_space(self.text, self.at);
+            self.space();
             if self.peek() != Some(b':') {
                 return Err(self.invalid(Why::Colon));
             }
         }
-        self.at = skip_space(self.text, self.at + 1);
+        self.at += 1;
+        self.space();
         if self.depth == 1 && members.len() <= MAX_NOTED {
             self.note(key, key_end, members);
         }
