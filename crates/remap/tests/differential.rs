@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::Dice;
 use serde_json::Value;
-use tidegate_record::{Form, JsonText, Origin, Rows, Timestamp, json};
+use tidegate_record::{Form, JsonText, Origin, Path, Rows, Timestamp, json};
 use tidegate_remap::{Condition, Options, Program, Verdict, Verdicts};
 
 /// How many programs and how many conditions: 1,500, or `TIDEGATE_SEEDS`.
@@ -29,6 +29,10 @@ fn rows(dice: &mut Dice, count: usize) -> Rows {
                 .is_ok_and(|shape| !shape.has_wide_numbers && shape.start == 0 && shape.end == text.len());
         let form = if is_object && dice.one_in(2) { Form::Object } else { Form::Message };
         rows.push_copy(&text, form, &origin);
+        if dice.one_in(4) {
+            // As another program leaves it: an object that still has its envelope.
+            rows.row_mut(rows.len() - 1).set(&Path::field("b"), b"[true]");
+        }
     }
     rows
 }
