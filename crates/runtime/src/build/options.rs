@@ -15,6 +15,7 @@ pub struct SourceOptions<S: Source> {
     pub(super) settle: SettleDraft,
     pub(super) kill: Option<KillSwitch>,
     pub(super) acks: bool,
+    pub(super) holding: Bytes,
 }
 
 impl<S: Source> From<S> for SourceOptions<S> {
@@ -27,7 +28,7 @@ impl<S: Source> SourceOptions<S> {
     /// `source` with the defaults: one lane, no deadlines, a settle window as large as the buffers behind it need.
     #[must_use]
     pub fn new(source: S) -> Self {
-        Self { source, classifier: None, settle: SettleDraft::default(), kill: None, acks: true }
+        Self { source, classifier: None, settle: SettleDraft::default(), kill: None, acks: true, holding: Bytes::ZERO }
     }
 
     /// Sorts records into lanes and buckets and gives them deadlines.
@@ -58,6 +59,14 @@ impl<S: Source> SourceOptions<S> {
     #[must_use]
     pub const fn without_acks(mut self) -> Self {
         self.acks = false;
+        self
+    }
+
+    /// Reserves bytes for what the source holds from one read to the next (partial frames); see
+    /// [`SourceContext::holding`](crate::ingress::SourceContext::holding). Beyond them it floats. Default: none.
+    #[must_use]
+    pub const fn holding(mut self, bytes: Bytes) -> Self {
+        self.holding = bytes;
         self
     }
 
