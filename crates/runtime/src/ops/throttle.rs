@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use tidegate_flow::{Batch, Bytes, Items, Lease, Outcome, Payload, Records, ShedReason, Time, Weigh};
+use tidegate_flow::{Batch, Bytes, Items, Lease, Payload, ShedReason, Time, Weigh};
 
 use super::bucket::{KeyedBuckets, MAX_KEYS, TokenBucket};
 use crate::context::StageContext;
@@ -177,14 +177,7 @@ impl<P: Payload, C: Cost<P>> Throttle<P, C> {
 
 /// Sheds the listed rows of a batch and passes on what is left.
 fn shed<P: Payload>(mut batch: Batch<P>, rows: &[u32], out: &mut Option<Batch<P>>, cx: &StageContext) {
-    let records = Records::from(rows.len());
-    if !rows.is_empty() {
-        batch.settle_rows(rows, Outcome::Shed);
-        cx.counter().record(|flows| {
-            flows.shed.add(ShedReason::Throttle, records);
-            flows.held -= records;
-        });
-    }
+    cx.shed_rows(&mut batch, rows, ShedReason::Throttle);
     if batch.records() > 0 {
         *out = Some(batch);
     }
