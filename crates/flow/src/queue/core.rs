@@ -21,7 +21,7 @@ use crate::units::{Records, Weight};
 /// What the consumer gets.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Take<B> {
-    /// A batch, with its expired rows already shed.
+    /// A batch. Its expired rows are settled already, and still in it: see [`Load::drop_expired`].
     Batch(B),
     /// A control message; it overtakes data.
     Control(Control),
@@ -91,6 +91,8 @@ pub struct Queue<B> {
     /// A batch was turned away since something was last taken out.
     refusing: bool,
     pub(super) wakes: Wakes,
+    /// Settled and out of the edge, but not dropped.
+    pub(super) gone: Vec<B>,
 }
 
 impl<B: Load> Queue<B> {
@@ -118,6 +120,7 @@ impl<B: Load> Queue<B> {
             starved: false,
             refusing: false,
             wakes: Wakes { producers, consumer: false, watchers: false },
+            gone: Vec::new(),
         })
     }
 
@@ -137,6 +140,13 @@ impl<B: Load> Queue<B> {
     #[inline]
     pub const fn wakes(&mut self) -> &mut Wakes {
         &mut self.wakes
+    }
+
+    /// What was shed, or expired whole, since this was last emptied: settled already, and to be dropped by the caller
+    /// where no lock is held.
+    #[inline]
+    pub const fn gone(&mut self) -> &mut Vec<B> {
+        &mut self.gone
     }
 
     /// One more producer.
@@ -190,7 +200,8 @@ impl<B: Load> Queue<B> {
         self.parked && self.lanes.is_empty()
     }
 
-    /// Takes what is next: control, then data, then the end. Rows past their deadline are shed on the way.
+    /// Takes what is next: control, then data, then the end. Rows past their deadline are settled as expired
+    /// on the way.
     #[inline]
     pub fn take(&mut self, now: Time) -> Take<B> {
         if let Some(message) = self.control.pop_front() {
@@ -215,7 +226,7 @@ impl<B: Load> Queue<B> {
         let mut taken = None;
         while let Some(Entry { mut load, weight, at: _ }) = self.lanes.pop() {
             let expired = match load.earliest() {
-                Some(earliest) if earliest <= now => load.shed_expired(now),
+                Some(earliest) if earliest <= now => load.settle_expired(now),
                 Some(_) | None => Records::ZERO,
             };
             self.credit.consume(weight);
@@ -225,10 +236,11 @@ impl<B: Load> Queue<B> {
                 self.flows.output += weight.records - expired;
             }
             self.after_consuming();
-            if !load.is_empty() {
+            if expired < weight.records {
                 taken = Some(load);
                 break;
             }
+            self.gone.push(load);
         }
         self.look(now);
         taken

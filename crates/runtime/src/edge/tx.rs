@@ -11,7 +11,7 @@ use super::error::{BindError, SendError, Sent, TooManyWatches};
 use super::handle::{EdgeHandle, PressureWatch};
 use super::park::block_on;
 use super::pending::{ReadyFuture, SendFuture, Timer};
-use super::shared::{Shared, WakeList};
+use super::shared::{After, Shared};
 use super::sync::Arc;
 
 /// The least that can be sent: what [`EdgeTx::ready`] waits for.
@@ -32,7 +32,7 @@ pub struct EdgeTx<B: Load> {
     clock: std::sync::Arc<dyn EdgeClock>,
     divert: Option<Box<EdgeTx<B>>>,
     timer: Timer,
-    wakes: WakeList,
+    after: After<B>,
     /// A claim or a watch may be registered under `id`.
     pending: bool,
 }
@@ -49,8 +49,8 @@ impl<B: Load> EdgeTx<B> {
         let (id, when_full) =
             shared.step_once(|state| state.queue.add_producer().map(|id| (id, state.queue.when_full())))?;
         let clock = std::sync::Arc::clone(&shared.clock);
-        let (timer, wakes) = (Timer::default(), WakeList::default());
-        Ok(Self { shared, id, when_full, lane, clock, divert: None, timer, wakes, pending: false })
+        let (timer, after) = (Timer::default(), After::default());
+        Ok(Self { shared, id, when_full, lane, clock, divert: None, timer, after, pending: false })
     }
 
     /// Sends the batch in `slot`, waiting for room if the policy is to block.
@@ -90,7 +90,7 @@ impl<B: Load> EdgeTx<B> {
     pub fn try_send(&mut self, slot: &mut Option<B>) -> Result<Sent, SendError> {
         match self.offer(Mode::Try, slot) {
             Offer::Full if self.when_full == OnFull::Divert => self.try_divert(slot),
-            Offer::Full | Offer::Waiting(_) => Err(SendError::Full { edge: self.name() }),
+            Offer::Full | Offer::Waiting(_) | Offer::Again => Err(SendError::Full { edge: self.name() }),
             Offer::Admitted => Ok(Sent::Enqueued),
             Offer::Shed(reason) => Ok(Sent::Shed(reason)),
             Offer::Nothing => Ok(Sent::Nothing),
@@ -125,7 +125,7 @@ impl<B: Load> EdgeTx<B> {
     /// instead of letting it linger.
     pub fn poll_starving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let id = self.id;
-        let ready = self.shared.step(&mut self.wakes, |state| {
+        let ready = self.shared.step(&mut self.after, |state| {
             let ready = state.queue.poll_starving(id);
             if !ready {
                 state.park_producer(id, cx.waker());
@@ -171,7 +171,7 @@ impl<B: Load> EdgeTx<B> {
         }
         if std::mem::take(&mut self.pending) {
             let (now, id) = (self.clock.now(), self.id);
-            self.shared.step(&mut self.wakes, |state| state.queue.cancel(now, id));
+            self.shared.step(&mut self.after, |state| state.queue.cancel(now, id));
         }
     }
 
@@ -227,14 +227,14 @@ impl<B: Load> EdgeTx<B> {
     /// # Errors
     /// The message, where the control lane is full.
     pub fn send_control(&mut self, message: Control) -> Result<(), ControlFull> {
-        self.shared.step(&mut self.wakes, |state| state.queue.send_control(message))
+        self.shared.step(&mut self.after, |state| state.queue.send_control(message))
     }
 
     /// Fails the edge: nothing more is taken in from any producer, and the consumer gets `cause` after what is in it.
     /// The first cause stands.
     pub fn fail(&mut self, cause: impl Into<Cause>) {
         let cause = cause.into();
-        self.shared.step(&mut self.wakes, |state| state.queue.fail(cause));
+        self.shared.step(&mut self.after, |state| state.queue.fail(cause));
     }
 
     /// How pressured the edge is.
@@ -250,25 +250,30 @@ impl<B: Load> EdgeTx<B> {
         std::sync::Arc::clone(&self.shared.name)
     }
 
-    /// One offer under one lock.
+    /// One offer under one lock; once more for each time that its memory must come from victims.
     #[inline]
     fn offer(&mut self, mode: Mode<'_>, slot: &mut Option<B>) -> Offer {
         let (now, id, lane) = (self.clock.now(), self.id, self.lane);
-        let Self { shared, wakes, .. } = self;
+        let Self { shared, after, .. } = self;
         let budget = shared.budget.as_deref();
         let mut charge = |batch: &mut B| budget.is_none_or(|budget| budget.charge(batch));
-        let answer = shared.step(wakes, |state| match mode {
-            Mode::Try => state.queue.try_offer(now, id, lane, slot, &mut charge),
-            Mode::Wait(waker) => {
-                let answer = state.queue.offer(now, id, lane, slot, &mut charge);
-                if matches!(answer, Offer::Waiting(_)) {
-                    state.park_producer(id, waker);
+        loop {
+            let answer = shared.step(after, |state| match mode {
+                Mode::Try => state.queue.try_offer(now, id, lane, slot, &mut charge),
+                Mode::Wait(waker) => {
+                    let answer = state.queue.offer(now, id, lane, slot, &mut charge);
+                    if matches!(answer, Offer::Waiting(_)) {
+                        state.park_producer(id, waker);
+                    }
+                    answer
                 }
-                answer
+            });
+            // The victims are dropped by now. Each round has at least one, so the edge runs out of them.
+            if answer != Offer::Again {
+                self.pending = matches!(answer, Offer::Waiting(_));
+                return answer;
             }
-        });
-        self.pending = matches!(answer, Offer::Waiting(_));
-        answer
+        }
     }
 
     #[inline]
@@ -284,7 +289,7 @@ impl<B: Load> EdgeTx<B> {
             Offer::Nothing => Poll::Ready(Ok(Sent::Nothing)),
             Offer::Closed => Poll::Ready(Err(SendError::Closed { edge: self.name() })),
             Offer::Full if self.when_full == OnFull::Divert => self.poll_divert(cx, slot),
-            Offer::Full => Poll::Ready(Err(SendError::Full { edge: self.name() })),
+            Offer::Full | Offer::Again => Poll::Ready(Err(SendError::Full { edge: self.name() })),
         }
     }
 
@@ -296,7 +301,7 @@ impl<B: Load> EdgeTx<B> {
         match self.offer(Mode::Wait(cx.waker()), slot) {
             Offer::Admitted => Poll::Ready(Ok(Sent::Enqueued)),
             Offer::Closed => Poll::Ready(Err(SendError::Closed { edge: self.name() })),
-            Offer::Waiting(_) | Offer::Shed(_) | Offer::Nothing | Offer::Full => {
+            Offer::Waiting(_) | Offer::Shed(_) | Offer::Nothing | Offer::Full | Offer::Again => {
                 self.clock.waiting_budget();
                 Poll::Pending
             }
@@ -331,14 +336,14 @@ impl<B: Load> EdgeTx<B> {
         if sent == Sent::Nothing {
             return sent;
         }
-        self.shared.step(&mut self.wakes, |state| state.queue.count_diverted(weight.records));
+        self.shared.step(&mut self.after, |state| state.queue.count_diverted(weight.records));
         Sent::Diverted
     }
 
     #[inline]
     fn poll_room(&mut self, cx: &mut Context<'_>, weight: Weight) -> Poll<()> {
         let (id, lane) = (self.id, self.lane);
-        let ready = self.shared.step(&mut self.wakes, |state| {
+        let ready = self.shared.step(&mut self.after, |state| {
             let ready = state.queue.poll_room(id, lane, weight);
             if !ready {
                 state.park_producer(id, cx.waker());
@@ -393,6 +398,6 @@ fn left_until(deadline: Option<Time>, now: Time) -> Option<Duration> {
 impl<B: Load> Drop for EdgeTx<B> {
     fn drop(&mut self) {
         let (now, id) = (self.clock.now(), self.id);
-        self.shared.step(&mut self.wakes, |state| state.queue.remove_producer(now, id));
+        self.shared.step(&mut self.after, |state| state.queue.remove_producer(now, id));
     }
 }

@@ -86,8 +86,8 @@ impl<T: Weigh + Send + 'static> Load for Parcel<T> {
         }
     }
 
-    fn settle_shed(self, _reason: ShedReason) {
-        if let Some(reply) = self.reply {
+    fn settle_shed(&mut self, _reason: ShedReason) {
+        if let Some(reply) = self.reply.take() {
             // Nobody waits any more: nothing to tell.
             drop(reply.send(Err(Outcome::Shed)));
         }
