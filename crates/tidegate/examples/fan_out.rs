@@ -49,6 +49,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let missed: u64 = report.ledger.shed().map(|(_, _, records)| records.get()).sum();
     println!("archived {archived} of {READINGS}; the live view saw {seen} and missed {missed}, each one counted");
     report.ledger.check()?;
+    let verdict = &report.bottleneck;
+    assert!(verdict.culprit.as_ref().is_none_or(|who| who.name != "live view"), "who may lose records limits nobody");
+    assert!(verdict.remarks.iter().any(|remark| remark.name == "to-live" && remark.best_effort), "but it is told");
     assert_eq!(archived, READINGS, "the required branch loses nothing");
     assert_eq!(seen + missed, READINGS, "what the other branch loses is counted");
     assert!(missed > 0, "the live view is too slow for this");

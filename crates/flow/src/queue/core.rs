@@ -386,6 +386,7 @@ impl<B: Load> Queue<B> {
             head_age: self.head_age(now),
             producers: self.claims.producers(),
             waiting_claims: self.claims.waiting(),
+            largest_claim: self.claims.largest_waiting(),
             consumer_waits: self.parked,
             ended: self.is_ended(),
             flows,

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub producers: usize,
     /// Producers that wait with a batch in hand.
     pub waiting_claims: usize,
+    /// The largest batch that a producer waits with; nothing where none does.
+    pub largest_claim: Weight,
     /// Whether the consumer waits for data.
     pub consumer_waits: bool,
     /// Whether the edge takes no more in.
