@@ -83,16 +83,8 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
         .iter()
         .any(|(_, _, flows)| !(flows.shed.total().is_zero() && flows.expired.is_zero() && flows.abandoned.is_zero()));
     let completed = ending.report.as_ref().is_some_and(|report| report.end == PipelineEnd::Completed);
-    ran.exact = plan.is_certain() && completed && !lost && !refuses_for_memory(plan, &notes);
+    ran.exact = plan.is_certain() && completed && !lost;
     outcomes(plan, &ledger, &notes, ran);
-}
-
-/// Whether records may have been refused because memory was short for a moment. An iterator does not listen to reasons,
-/// and of several reasons a source is told the worst alone.
-fn refuses_for_memory(plan: &Plan, notes: &Notes) -> bool {
-    let deaf = plan.sources.iter().any(|source| source.iterator) || plan.shapes().any(|shape| shape.faults());
-    let deaf = deaf || plan.sinks().any(|sink| sink.refuses + sink.panics + sink.hesitates > 0);
-    notes.refused_for_memory > 0 || (deaf && plan.budget_times < 8)
 }
 
 fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
