@@ -82,8 +82,8 @@ impl Flows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{FlowChange, FlowCounter};
     use crate::ledger::ShedReason;
+    use crate::ledger::{FlowChange, FlowCounter};
 
     #[test]
     fn every_counter_is_part_of_the_law() {
