@@ -57,7 +57,7 @@ impl<P: Payload> DeadLetterPort<P> {
 
     /// Completes when nothing waits to be sent; counts what was.
     pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>, cx: &mut StageContext) -> Poll<Result<(), Ended>> {
-        let SideSent { sent, returned } = ready!(self.side.poll_sent(task))?;
+        let SideSent { sent, returned } = ready!(self.side.poll_sent(task, cx))?;
         cx.counter().record(|flows| {
             flows.dead_lettered += sent;
             flows.returned += returned;

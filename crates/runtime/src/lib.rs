@@ -15,6 +15,7 @@ pub mod ingress;
 pub mod inlet;
 pub mod ops;
 pub mod outlet;
+mod pay;
 pub mod records;
 pub mod settle;
 pub mod stage;

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, OverBudget, Payload, Records, Share, Ticket, Wait};
+use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, Payload, Records, Share, Ticket, Wait};
 
-use crate::clock::waiting;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx, SendError, Sent};
 use crate::stage::{Ended, Outlet, StageEnd};
@@ -135,9 +134,11 @@ impl<P: Payload> Side<P> {
 
     /// Completes when nothing is in line; says what became of the records. What an edge with a longest wait did not
     /// take in time goes back to its source.
-    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
-        if self.slot.is_none() {
-            return Poll::Ready(Ok(SideSent::default()));
+    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>, cx: &StageContext) -> Poll<Result<SideSent, Ended>> {
+        let Some(batch) = &mut self.slot else { return Poll::Ready(Ok(SideSent::default())) };
+        if cx.poll_let_go(task, batch).is_pending() {
+            cx.clock.will_wait(Wait::Budget);
+            return Poll::Pending;
         }
         let sent = ready!(self.tx.poll_send(task, &mut self.slot));
         let records = Records::new(u64::from(std::mem::take(&mut self.records)));
@@ -151,6 +152,11 @@ impl<P: Payload> Side<P> {
             }
             Err(error) => Poll::Ready(Err(ended(&error))),
         }
+    }
+
+    /// Counts records as shed at this output, because there was no memory to send them.
+    pub(crate) fn count_unpaid(&mut self, records: u32) {
+        self.tx.count_unpaid(Records::new(u64::from(records)));
     }
 
     /// Sends without waiting. What the edge's policy gives up is counted there; a port that would make the sender wait
@@ -282,7 +288,7 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         if let Some(batch) = slot {
-            take_charge(batch, cx).await;
+            cx.take_charge(batch).await;
         }
         if let Some(batch) = slot.take() {
             cx.count_sent(batch.records());
@@ -299,23 +305,6 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
     async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
         self.arms.finish(end);
         Ok(())
-    }
-}
-
-/// Moves the charge of a batch that is about to be shared to the stage that shares it, so that a slow branch does not
-/// hold the room of the edge before the fork. Waits where there is no room: branches that let go make some. A batch that
-/// has no room even when nothing is charged to the stage goes on alone, with its charge where it is.
-async fn take_charge<P: Payload>(batch: &mut Batch<P>, cx: &StageContext) {
-    // The whole lease moves, and it may be larger than what the payload retains.
-    let bytes = batch.payload.retained_bytes().max(batch.lease.bytes());
-    while batch.rebind(cx.account()) == Err(OverBudget::Busy) && !cx.account().used().is_zero() {
-        let room = poll_fn(|task| match cx.account().poll_room(task, bytes) {
-            Poll::Pending if cx.account().used().is_zero() => Poll::Ready(Ok(())),
-            room => room,
-        });
-        if waiting(&cx.clock, Wait::Budget, room).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -371,8 +360,9 @@ impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
-        if let Some(batch) = slot.take() {
+        if let Some(mut batch) = slot.take() {
             cx.count_sent(batch.records());
+            cx.own_outbound(&mut batch);
             self.partition(batch);
         }
         self.arms.sent().await

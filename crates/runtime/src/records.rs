@@ -35,6 +35,8 @@ pub trait RecordOp: Send + 'static {
     type Out: Weigh + Send + 'static;
     /// Whether [`apply`](Self::apply) always answers [`Next::Keep`], which makes the loop tighter.
     const KEEPS_ALL: bool = false;
+    /// Whether it passes every batch on as it is, see [`pass_through`](Self::pass_through).
+    const PASSES: bool = false;
 
     /// The batch itself where this passes every record on unchanged, so that no loop is needed; else the batch back.
     ///
@@ -67,6 +69,7 @@ impl<T: Weigh + Send + 'static> RecordOp for Identity<T> {
     type In = T;
     type Out = T;
     const KEEPS_ALL: bool = true;
+    const PASSES: bool = true;
 
     fn pass_through(batch: Batch<Items<T>>) -> Result<Batch<Items<T>>, Batch<Items<T>>> {
         Ok(batch)
@@ -475,5 +478,13 @@ impl<C: RecordOp> Transform<Items<C::In>> for Records<C> {
 
     fn flush(&mut self, out: &mut Option<Batch<Items<C::Out>>>, cx: &mut StageContext) -> Step {
         self.resume(out, cx)
+    }
+
+    fn takes_rows(&self) -> bool {
+        !C::PASSES
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        u32::from(!C::PASSES)
     }
 }

@@ -109,6 +109,12 @@ impl<B: Load> Queue<B> {
         self.flows.diverted += records;
     }
 
+    /// Counts records that could not even be offered, because their producer had no memory for them.
+    pub fn count_unpaid(&mut self, records: Records) {
+        self.flows.input += records;
+        self.flows.count_shed(ShedReason::Memory, records);
+    }
+
     #[inline]
     fn ask(&mut self, now: Time, id: ProducerId, lane: Option<u8>, slot: &mut Option<B>) -> Result<Ask, Offer> {
         if self.claims.watching() > 0 {

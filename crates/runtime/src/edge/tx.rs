@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate_flow::queue::{Control, ControlFull, Level, Load, Offer, OnFull, ProducerId, TooManyProducers, Want};
-use tidegate_flow::{Cause, Time, Weight};
+use tidegate_flow::{Cause, Records, Time, Weight};
 
 use super::clock::EdgeClock;
 use super::error::{BindError, SendError, Sent, TooManyWatches};
@@ -338,6 +338,11 @@ impl<B: Load> EdgeTx<B> {
         }
         self.shared.step(&mut self.after, |state| state.queue.count_diverted(weight.records));
         Sent::Diverted
+    }
+
+    /// Counts records as shed for want of memory, without offering them.
+    pub(crate) fn count_unpaid(&mut self, records: Records) {
+        self.shared.step(&mut self.after, |state| state.queue.count_unpaid(records));
     }
 
     #[inline]

@@ -90,7 +90,7 @@ where
     }
 
     fn poll_side(&mut self, task: &mut Context<'_>, cx: &mut StageContext) -> Poll<Result<(), Ended>> {
-        let SideSent { sent, returned } = ready!(self.side.poll_sent(task))?;
+        let SideSent { sent, returned } = ready!(self.side.poll_sent(task, cx))?;
         cx.counter().record(|flows| {
             flows.output += sent;
             flows.returned += returned;
@@ -303,7 +303,8 @@ where
     }
 }
 
-/// Shows every batch to a port without ever waiting for it.
+/// Shows every batch to a port without ever waiting for it. What the port's edge cannot take at once is shed there, and
+/// so is what there is no memory for.
 pub struct Tap<P: Payload> {
     side: Side<P>,
 }
@@ -321,11 +322,20 @@ impl<P: Share> Transform<P> for Tap<P> {
         self.side.open(cx);
     }
 
-    fn process(&mut self, mut input: Batch<P>, out: &mut Option<Batch<P>>, _cx: &mut StageContext) -> Step {
-        let ticket = Ticket::detached(input.records());
-        let (payload, lease) = (input.payload.share(), input.lease.share());
-        self.side.offer(Batch { payload, ticket, lease, meta: input.meta.clone() });
+    fn process(&mut self, mut input: Batch<P>, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
+        // What is shared stays charged where it is: not where the steps of this stage count on the room.
+        if cx.try_let_go(&mut input) {
+            let ticket = Ticket::detached(input.records());
+            let (payload, lease) = (input.payload.share(), input.lease.share());
+            self.side.offer(Batch { payload, ticket, lease, meta: input.meta.clone() });
+        } else {
+            self.side.count_unpaid(input.records());
+        }
         *out = Some(input);
         Step::Done
+    }
+
+    fn takes_rows(&self) -> bool {
+        false
     }
 }

@@ -2,7 +2,7 @@
 
 use tidegate_flow::{Batch, Outcome, Share};
 
-use super::{Arms, put_in_line, take_charge};
+use super::{Arms, put_in_line};
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx};
 use crate::stage::{Ended, Outlet, StageEnd};
@@ -143,7 +143,7 @@ impl<P: Share, C: Chooser<P>> Outlet<P> for ChoiceOutlet<P, C> {
         if let Some(batch) = slot {
             self.choose(batch);
             if self.choices.iter().any(|choice| choice.len() > 1) {
-                take_charge(batch, cx).await;
+                cx.take_charge(batch).await;
             }
         }
         if let Some(batch) = slot.take() {
