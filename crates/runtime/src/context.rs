@@ -165,6 +165,17 @@ impl StageContext {
         self.chunk
     }
 
+    /// Puts what a step made into `out`, paid for; refuses it where it cannot be. Does nothing with no records.
+    pub fn emit<P: Payload>(&self, mut batch: Batch<P>, out: &mut Option<Batch<P>>) {
+        if batch.records() == 0 {
+            return;
+        }
+        match self.cover(&mut batch) {
+            Ok(()) => *out = Some(batch),
+            Err(nack) => self.refuse(batch, nack),
+        }
+    }
+
     /// Refuses every record of `batch`, and counts them.
     pub fn refuse<P: Payload>(&self, batch: Batch<P>, nack: Nack) {
         self.count_lost(0, batch.records() as usize);

@@ -11,6 +11,7 @@ pub mod dead_letter;
 pub mod drain;
 pub mod edge;
 pub mod egress;
+mod faults;
 pub mod ingress;
 pub mod inlet;
 pub mod ops;
@@ -34,8 +35,8 @@ pub mod source;
 pub mod testkit;
 
 pub use build::{
-    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder,
-    Port, RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Guarded, Head, Pipeline,
+    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
