@@ -1,0 +1,3 @@
+//! The built-in components of the program.
+
+pub mod value;
