@@ -278,8 +278,9 @@ pub(crate) fn count_lost(counter: &FlowCounter, filtered: usize, refused: usize)
     });
 }
 
-/// A panic in user code as a refusal for good.
-pub(crate) fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
+/// A panic in user code, as `catch_unwind` gives it, as a refusal for good.
+#[must_use]
+pub fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_string())
