@@ -243,6 +243,15 @@ impl StageContext {
         }
     }
 
+    /// Counts the rows that records became beyond the first of each, and records that became none.
+    pub fn count_expanded(&self, born: usize, none: usize) {
+        self.counter.record(|flows| {
+            flows.born += Records::from(born);
+            flows.held += Records::from(born);
+        });
+        self.count_lost(none, 0);
+    }
+
     /// Counts records that left the stage without being sent on.
     pub(crate) fn count_lost(&self, filtered: usize, refused: usize) {
         count_lost(&self.counter, filtered, refused);
