@@ -8,6 +8,7 @@
 mod check;
 mod context;
 mod kind;
+mod meters;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use tidegate_runtime::{BoxTransform, Chooser};
 pub use self::check::{Check, Depth, Level, Problem};
 pub use self::context::{BuildContext, Observed};
 pub use self::kind::{Ignored, SinkKind, SourceKind, TransformKind};
+pub use self::meters::{Counter, Meter, Meters};
 use crate::Rows;
 use crate::wiring::{SinkSlot, SourceSlot};
 

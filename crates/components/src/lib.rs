@@ -12,6 +12,8 @@ pub mod wiring;
 pub mod options;
 pub mod value;
 
+mod clock;
+
 pub mod sinks;
 pub mod sources;
 pub mod transforms;
@@ -20,15 +22,18 @@ use self::contract::{SinkKind, SourceKind, TransformKind};
 pub use tidegate_record::Rows;
 
 /// Every source, by name.
+#[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
 ];
 
 /// Every transform, by name.
+#[rustfmt::skip]
 pub static TRANSFORMS: &[TransformKind] = &[
 ];
 
 /// Every sink, by name.
+#[rustfmt::skip]
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
 ];

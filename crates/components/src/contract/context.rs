@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use tidegate_runtime::View;
 
+use super::meters::Meters;
+
 /// What components are given of the world around them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BuildContext {
@@ -14,13 +16,15 @@ pub struct BuildContext {
     pub host: Option<Arc<str>>,
     /// The pipeline, once it runs.
     pub observed: Observed,
+    /// The counters of the components.
+    pub meters: Meters,
 }
 
 impl BuildContext {
     /// A context with this data folder, no host name, and no pipeline.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), host: None, observed: Observed::default() }
+        Self { data_dir: data_dir.into(), host: None, observed: Observed::default(), meters: Meters::default() }
     }
 
     /// With this name of the machine.

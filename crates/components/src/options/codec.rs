@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn they_are_read_as_in_vector() {
         let framing: Framing =
-            serde_json::from_str(r#"{"method":"newline_delimited","newline_delimited":{"max_length":102400}}"#).unwrap();
+            serde_json::from_str(r#"{"method":"newline_delimited","newline_delimited":{"max_length":102400}}"#)
+                .unwrap();
         assert_eq!(framing.max_length(), Some(ByteSize::kib(100)));
         let decoding: Decoding = serde_json::from_str(r#"{"codec":"json"}"#).unwrap();
         assert_eq!(decoding.codec, DecodingCodec::Json);

@@ -57,8 +57,11 @@ impl Request {
     /// Reports what cannot work. Keys are those within `request`.
     pub fn check(&self, at: &mut Check<'_>) {
         if self.concurrency == Concurrency::Adaptive {
-            at.warn("concurrency", "a concurrency that adapts itself is not available yet; deliveries go one at a time")
-                .help("write a number for more");
+            at.warn(
+                "concurrency",
+                "a concurrency that adapts itself is not available yet; deliveries go one at a time",
+            )
+            .help("write a number for more");
         }
         if self.timeout_secs.get().is_zero() {
             at.refuse("timeout_secs", "no delivery is done in no time").help("set it above zero");
@@ -147,8 +150,7 @@ mod tests {
 
     #[test]
     fn a_policy_follows_from_what_was_written() {
-        let request: Request =
-            serde_json::from_str(r#"{"timeout":"5s","retry_attempts":2,"concurrency":8}"#).unwrap();
+        let request: Request = serde_json::from_str(r#"{"timeout":"5s","retry_attempts":2,"concurrency":8}"#).unwrap();
         let policy = request.policy();
         assert_eq!((policy.retries, policy.timeout), (2, Some(Duration::from_secs(5))));
         assert_eq!(policy.backoff.pause(2), Some(Duration::from_secs(2)));
