@@ -158,7 +158,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
             whole.clear();
             copy.row(0).write_json(&mut whole);
             let mut members: Vec<(&[u8], &[u8])> =
-                json::members(&whole).map(|(key, value)| (&whole[key], &whole[value])).collect();
+                json::members(&whole).map(|(key, value)| (key, &whole[value])).collect();
             members.sort_unstable();
             for (key, value) in members {
                 put(key, text);
