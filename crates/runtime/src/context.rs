@@ -214,6 +214,15 @@ impl StageContext {
         }
     }
 
+    /// Counts the rows that records became beyond the first of each, and records that became none.
+    pub fn count_expanded(&self, born: usize, none: usize) {
+        self.counter.record(|flows| {
+            flows.born += Records::from(born);
+            flows.held += Records::from(born);
+        });
+        self.count_lost(none, 0);
+    }
+
     /// Counts records that left the stage without being sent on.
     pub(crate) fn count_lost(&self, filtered: usize, refused: usize) {
         count_lost(&self.counter, filtered, refused);
@@ -249,8 +258,9 @@ pub(crate) fn count_lost(counter: &FlowCounter, filtered: usize, refused: usize)
     });
 }
 
-/// A panic in user code as a refusal for good.
-pub(crate) fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
+/// A panic in user code, as `catch_unwind` gives it, as a refusal for good.
+#[must_use]
+pub fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_string())

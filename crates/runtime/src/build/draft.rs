@@ -12,7 +12,7 @@ use tidegate_flow::{
 use super::error::{BuildError, BuildErrors};
 use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, MakeInlet, Port};
 use super::launch::{EdgeAccount, StageFuture, StageLaunch};
-use super::options::SourceOptions;
+use super::options::{ReadingDraft, SourceOptions};
 use super::plan::Pipeline;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
@@ -77,8 +77,8 @@ pub(super) struct StageDraft {
     pub(super) shared: Bytes,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
     pub(super) held: Bytes,
-    /// Bytes that a source must be able to hold between two reads; reserved. Beyond them it floats.
-    pub(super) reading: Bytes,
+    /// What a source needs between two reads; reserved. Beyond that it floats.
+    pub(super) reading: ReadingDraft,
     pub(super) supervision: Option<Supervision>,
     /// `None` until something consumes the flow.
     pub(super) launch: Option<Launcher>,
@@ -198,11 +198,11 @@ impl PipelineBuilder {
         name: &str,
         options: SourceOptions<S>,
     ) -> (StageId, MakeInlet<SourceInlet<S>>) {
-        let SourceOptions { source, classifier, settle, kill, acks, holding } = options;
+        let SourceOptions { source, classifier, settle, kill, acks, reading } = options;
         let mut draft = self.lock();
         let id = draft.add_stage(name, StageKind::Source);
         draft.stage(id).settle = Some(settle);
-        draft.stage(id).reading = holding;
+        draft.stage(id).reading = reading;
         let intake = draft.kill.intake_with(kill.as_ref());
         drop(draft);
         let inlet = Box::new(move |launch: &StageLaunch<'_>| launch.source_inlet(source, intake, classifier, acks));
@@ -392,7 +392,7 @@ impl Draft {
             batches_in_hand: 0,
             shared: Bytes::ZERO,
             held: Bytes::ZERO,
-            reading: Bytes::ZERO,
+            reading: ReadingDraft::default(),
             supervision: None,
             launch: None,
             abandoned: false,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use tidegate_flow::settle::WindowSpec;
-use tidegate_flow::{Account, Batch, Bytes, FlowCounter, Payload, Spares, StageClock, StageId, Weight, Window};
+use tidegate_flow::{
+    Account, Batch, Bytes, FlowCounter, Payload, SlabPool, Spares, StageClock, StageId, Weight, Window,
+};
 
 use super::flow::{EdgeEnd, EdgeStart};
 use crate::clock::{Clock, edge_clock};
@@ -45,6 +47,24 @@ pub(super) struct StartedSource {
     pub(super) companion: Option<Companion>,
 }
 
+/// What a source has between two reads.
+pub(super) struct Reading {
+    pub(super) account: Account,
+    pub(super) slabs: Account,
+    pub(super) slab_size: usize,
+    pub(super) keep: usize,
+}
+
+impl Reading {
+    fn pool(&self, batch: Bytes) -> SlabPool {
+        let size = match self.slab_size {
+            0 => usize::try_from(batch.get()).unwrap_or(usize::MAX),
+            size => size,
+        };
+        SlabPool::new(self.slabs.clone(), size, self.keep)
+    }
+}
+
 /// What one stage is given when it starts.
 pub(crate) struct StageLaunch<'a> {
     pub(super) pipeline: &'a Launch,
@@ -62,7 +82,7 @@ pub(crate) struct StageLaunch<'a> {
     /// Pays for what a source reads.
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
-    pub(super) reading_account: Account,
+    pub(super) reading: Reading,
     pub(super) supervision: Supervision,
     /// The settle window of a source.
     pub(super) window: WindowSpec,
@@ -138,7 +158,8 @@ impl StageLaunch<'_> {
         };
         source.open(SourceContext {
             name: Arc::clone(&self.name),
-            holding: self.reading_account.clone(),
+            holding: self.reading.account.clone(),
+            slabs: self.reading.pool(self.pipeline.batch.bytes),
             batch: self.pipeline.batch,
             clock: self.pipeline.clock,
         });

@@ -14,7 +14,7 @@ use tidegate_flow::{
 
 use super::draft::{BudgetChoice, Draft, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
-use super::launch::{Launch, StageFuture, StageLaunch, StartedSource};
+use super::launch::{Launch, Reading, StageFuture, StageLaunch, StartedSource};
 use crate::clock::{Clock, Timed};
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
@@ -59,6 +59,8 @@ struct StageAccounts {
     intake: Account,
     /// What it holds from one read to the next, where it is a source.
     reading: Account,
+    /// What it reads into, where that is slabs.
+    slabs: Account,
 }
 
 impl Pipeline {
@@ -149,7 +151,12 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         held_account: accounts.held,
         outbound_account: accounts.outbound,
         intake_account: accounts.intake,
-        reading_account: accounts.reading,
+        reading: Reading {
+            account: accounts.reading,
+            slabs: accounts.slabs,
+            slab_size: draft.reading.slab_size,
+            keep: draft.reading.slabs,
+        },
         supervision,
         window,
     };
@@ -272,8 +279,9 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
             .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
-            if !stage.reading.is_zero() {
-                sum.add(&*stage.name, "between reads", stage.reading);
+            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
+                sum.add(&*stage.name, what, bytes);
             }
         }
     }
@@ -364,9 +372,12 @@ fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageA
         Some(_) => budget.account(&stage.name, intake_account(draft))?,
         None => hand.clone(),
     };
-    let reading = match stage.settle {
-        Some(_) => budget.account(&stage.name, AccountSpec::holding(stage.reading))?,
-        None => held.clone(),
+    let (reading, slabs) = match stage.settle {
+        Some(_) => (
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.holding))?,
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.slab_bytes()))?,
+        ),
+        None => (held.clone(), held.clone()),
     };
-    Ok(StageAccounts { hand, held, outbound, intake, reading })
+    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
 }

@@ -141,7 +141,10 @@ struct Delayed<P> {
 }
 
 impl<P: Payload, C: Cost<P>> Throttle<P, C> {
-    pub(crate) fn new(spec: ThrottleSpec, cost: C) -> Self {
+    /// A throttle on its own, for pipelines put together at run time. The caller has made sure that the rate and the
+    /// burst of `spec` are above zero.
+    #[must_use]
+    pub fn new(spec: ThrottleSpec, cost: C) -> Self {
         let bucket = TokenBucket::new(spec.rate, spec.burst, Time::ZERO);
         Self { spec, cost, bucket, costs: Vec::new(), rest: None, faults: Faults::default() }
     }
