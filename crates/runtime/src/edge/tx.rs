@@ -24,6 +24,9 @@ const LEAST: Weight = Weight::new(1, 1);
 /// future of [`send`](Self::send) or [`ready`](Self::ready) at any await loses no batch, credit or wake-up: the claim
 /// is taken back and what it held goes to the next. Who uses [`poll_send`](Self::poll_send) calls
 /// [`cancel`](Self::cancel) when giving up.
+///
+/// The longest wait of `block { max }` goes on through futures that are dropped: it counts from when the batch was first
+/// offered until it is sent, has timed out, or [`cancel`](Self::cancel) says that it was given up.
 pub struct EdgeTx<B: Load> {
     shared: Arc<Shared<B>>,
     id: ProducerId,
@@ -163,11 +166,17 @@ impl<B: Load> EdgeTx<B> {
     }
 
     /// Takes back the claim or watch that a pending [`poll_send`](Self::poll_send) or [`poll_ready`](Self::poll_ready)
-    /// left. Credit that it held goes to the next claim.
+    /// left. Credit that it held goes to the next claim. The batch is given up: the longest wait of the next one begins
+    /// when that is offered.
     pub fn cancel(&mut self) {
         self.timer.disarm();
+        self.pause();
+    }
+
+    /// Like [`cancel`](Self::cancel), but the same batch will be offered again.
+    pub(crate) fn pause(&mut self) {
         if let Some(target) = &mut self.divert {
-            target.cancel();
+            target.pause();
         }
         if std::mem::take(&mut self.pending) {
             let (now, id) = (self.clock.now(), self.id);

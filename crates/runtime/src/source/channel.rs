@@ -196,6 +196,8 @@ impl<T: Weigh + Send + 'static> Sender<T> {
     }
 
     async fn send_parcel(&mut self, parcel: Parcel<T>) -> Result<(), (Parcel<T>, SendError)> {
+        // A record whose future was dropped is gone: this one waits for itself.
+        self.tx.cancel();
         let mut slot = Some(parcel);
         let sent = self.tx.send(&mut slot).await;
         unsent(sent.map(drop), slot)
@@ -233,7 +235,7 @@ impl<T: Weigh + Send + 'static> Future for SendSlot<'_, T> {
 
 impl<T: Weigh + Send + 'static> Drop for SendSlot<'_, T> {
     fn drop(&mut self) {
-        self.sender.tx.cancel();
+        self.sender.tx.pause();
     }
 }
 
