@@ -28,6 +28,7 @@
 //! # });
 //! ```
 
+mod blocking;
 mod clock;
 mod error;
 mod handle;

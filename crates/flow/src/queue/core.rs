@@ -10,9 +10,8 @@ use super::control::{Control, ControlFull};
 use super::counts::EdgeFlows;
 use super::credit::CreditCell;
 use super::lanes::{Entry, LaneSet};
-use super::marks::{Gauge, Level};
+use super::marks::Gauge;
 use super::policy::{OnFull, Sampler};
-use super::snapshot::Snapshot;
 use super::spec::{EdgeSpec, EdgeSpecError};
 use crate::outcome::Cause;
 use crate::time::Time;
@@ -89,7 +88,7 @@ pub struct Queue<B> {
     /// The budget refused a batch; claims wait for memory, not for credit.
     pub(super) starved: bool,
     /// A batch was turned away since something was last taken out.
-    refusing: bool,
+    pub(super) refusing: bool,
     pub(super) wakes: Wakes,
     /// Settled and out of the edge, but not dropped.
     pub(super) gone: Vec<B>,
@@ -352,49 +351,6 @@ impl<B: Load> Queue<B> {
             self.starved = false;
             self.spread();
         }
-    }
-
-    /// How pressured the edge is at `now`.
-    pub fn level(&mut self, now: Time) -> Level {
-        if self.gauge.by_residence() {
-            self.look(now);
-        }
-        self.gauge.level()
-    }
-
-    /// How often the pressure level has moved.
-    #[must_use]
-    pub const fn transitions(&self) -> u64 {
-        self.gauge.transitions()
-    }
-
-    /// Everything there is to see, at one instant.
-    pub fn snapshot(&mut self, now: Time) -> Snapshot {
-        let level = self.level(now);
-        let fill = self.lanes.weight();
-        assert_eq!(fill, self.credit.fill(), "edge {:?}: the queue and its credit disagree", self.name);
-        let flows = EdgeFlows { held: fill.records, ..self.flows };
-        Snapshot {
-            name: Arc::clone(&self.name),
-            window: self.credit.window(),
-            allowed: self.credit.allowed(),
-            fill,
-            reserved: self.claims.reserved(),
-            batches: self.lanes.len(),
-            level,
-            transitions: self.gauge.transitions(),
-            head_age: self.head_age(now),
-            producers: self.claims.producers(),
-            waiting_claims: self.claims.waiting(),
-            largest_claim: self.claims.largest_waiting(),
-            consumer_waits: self.parked,
-            ended: self.is_ended(),
-            flows,
-        }
-    }
-
-    fn head_age(&self, now: Time) -> Duration {
-        self.lanes.oldest().map_or(Duration::ZERO, |at| now.since(at))
     }
 
     /// A batch was turned away for want of room or memory: the edge is full until something is taken out.

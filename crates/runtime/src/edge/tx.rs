@@ -4,12 +4,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate_flow::queue::{Control, ControlFull, Level, Load, Offer, OnFull, ProducerId, TooManyProducers, Want};
-use tidegate_flow::{Cause, Records, Time, Weight};
+use tidegate_flow::{Cause, Records, Weight};
 
 use super::clock::EdgeClock;
 use super::error::{BindError, SendError, Sent, TooManyWatches};
 use super::handle::{EdgeHandle, PressureWatch};
-use super::park::block_on;
 use super::pending::{ReadyFuture, SendFuture, Timer};
 use super::shared::{After, Shared};
 use super::sync::Arc;
@@ -32,7 +31,7 @@ pub struct EdgeTx<B: Load> {
     id: ProducerId,
     when_full: OnFull,
     lane: Option<u8>,
-    clock: std::sync::Arc<dyn EdgeClock>,
+    pub(super) clock: std::sync::Arc<dyn EdgeClock>,
     divert: Option<Box<EdgeTx<B>>>,
     timer: Timer,
     after: After<B>,
@@ -143,26 +142,6 @@ impl<B: Load> EdgeTx<B> {
     #[must_use]
     pub fn is_starving(&self) -> bool {
         self.shared.step_once(|state| state.queue.is_starving())
-    }
-
-    /// [`send`](Self::send) for a thread: parks it until there is room. Not for use inside a task.
-    ///
-    /// # Errors
-    /// The batch is still in the slot: see [`SendError`].
-    pub fn blocking_send(&mut self, slot: &mut Option<B>) -> Result<Sent, SendError> {
-        match self.longest_block() {
-            Some((limit, _)) => self.blocking_send_timeout(slot, limit),
-            None => self.blocking_send_until(slot, None),
-        }
-    }
-
-    /// [`blocking_send`](Self::blocking_send) for at most `limit`.
-    ///
-    /// # Errors
-    /// The batch is still in the slot: see [`SendError`].
-    pub fn blocking_send_timeout(&mut self, slot: &mut Option<B>, limit: Duration) -> Result<Sent, SendError> {
-        let limit = self.longest_block().map_or(limit, |(longest, _)| longest.min(limit));
-        self.blocking_send_until(slot, Some(limit))
     }
 
     /// Takes back the claim or watch that a pending [`poll_send`](Self::poll_send) or [`poll_ready`](Self::poll_ready)
@@ -286,7 +265,11 @@ impl<B: Load> EdgeTx<B> {
     }
 
     #[inline]
-    fn poll_send_untimed(&mut self, cx: &mut Context<'_>, slot: &mut Option<B>) -> Poll<Result<Sent, SendError>> {
+    pub(super) fn poll_send_untimed(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: &mut Option<B>,
+    ) -> Poll<Result<Sent, SendError>> {
         match self.offer(Mode::Wait(cx.waker()), slot) {
             Offer::Admitted => Poll::Ready(Ok(Sent::Enqueued)),
             Offer::Waiting(Want::Credit) => {
@@ -369,23 +352,12 @@ impl<B: Load> EdgeTx<B> {
     }
 
     /// The longest that a batch may wait, and at which edge: here, or where this edge diverts to.
-    fn longest_block(&self) -> Option<(Duration, std::sync::Arc<str>)> {
+    pub(super) fn longest_block(&self) -> Option<(Duration, std::sync::Arc<str>)> {
         match self.when_full {
             OnFull::Block { max } => max.map(|max| (max, self.name())),
             OnFull::Divert => self.divert.as_ref()?.longest_block(),
             OnFull::DropNewest | OnFull::DropOldest | OnFull::Sample(_) | OnFull::Fail => None,
         }
-    }
-
-    fn blocking_send_until(&mut self, slot: &mut Option<B>, limit: Option<Duration>) -> Result<Sent, SendError> {
-        let clock = std::sync::Arc::clone(&self.clock);
-        let deadline = limit.map(|limit| clock.now() + limit);
-        let sent = block_on(|cx| self.poll_send_untimed(cx, slot), || left_until(deadline, clock.now()));
-        sent.unwrap_or_else(|| {
-            self.cancel();
-            let edge = self.longest_block().map_or_else(|| self.name(), |(_, edge)| edge);
-            Err(SendError::Timeout { edge, limit: limit.unwrap_or_default() })
-        })
     }
 }
 
@@ -403,10 +375,6 @@ impl<B: Load + Send + 'static> EdgeTx<B> {
     pub fn handle(&self) -> EdgeHandle {
         EdgeHandle::new(&self.shared)
     }
-}
-
-fn left_until(deadline: Option<Time>, now: Time) -> Option<Duration> {
-    deadline.map(|deadline| deadline.since(now))
 }
 
 impl<B: Load> Drop for EdgeTx<B> {
