@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tidegate_flow::{Account, AccountSpec, Budget, Bytes, OverBudget, Slab, SlabPool};
+use tidegate_flow::{Account, AccountSpec, Budget, Bytes, OverBudget, Slab, SlabBuf, SlabPool};
 
 const fn b(bytes: u64) -> Bytes {
     Bytes::new(bytes)
