@@ -14,13 +14,13 @@ use tidegate_flow::{
 
 use super::draft::{BudgetChoice, Draft, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
-use super::launch::{Launch, StageFuture, StageLaunch};
+use super::launch::{Launch, Reading, StageFuture, StageLaunch, StartedSource};
 use crate::clock::{Clock, Timed};
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
 use crate::probe::{Due, StageProbe};
-use crate::running::{Parts, Running};
+use crate::running::{Parts, Running, SourceTask};
 use crate::spares::{SPARE_BATCHES, SpareLists};
 
 /// A pipeline that was checked and can be started.
@@ -53,8 +53,14 @@ struct StageAccounts {
     hand: Account,
     /// What its steps hold back from one batch to the next.
     held: Account,
+    /// What has left it and is in no edge's account.
+    outbound: Account,
     /// What it reads, where it is a source.
     intake: Account,
+    /// What it holds from one read to the next, where it is a source.
+    reading: Account,
+    /// What it reads into, where that is slabs.
+    slabs: Account,
 }
 
 impl Pipeline {
@@ -117,7 +123,13 @@ impl Pipeline {
             stall_after: self.stall_after,
             watch_every: self.watch_every,
         };
-        let sources = sources.into_iter().map(|source| (source.stage, source.probe, source.settle)).collect();
+        let task = |source: StartedSource| SourceTask {
+            stage: source.stage,
+            probe: source.probe,
+            settle: source.settle,
+            companion: source.companion,
+        };
+        let sources = sources.into_iter().map(task).collect();
         Running::spawn(parts, tasks, sources)
     }
 }
@@ -137,7 +149,14 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         counter: counter.clone(),
         account: accounts.hand,
         held_account: accounts.held,
+        outbound_account: accounts.outbound,
         intake_account: accounts.intake,
+        reading: Reading {
+            account: accounts.reading,
+            slabs: accounts.slabs,
+            slab_size: draft.reading.slab_size,
+            keep: draft.reading.slabs,
+        },
         supervision,
         window,
     };
@@ -197,9 +216,26 @@ fn check_graph(draft: &Draft, errors: &mut Vec<BuildError>) {
     }
 }
 
-/// What a stage may have in hand: one output batch being filled and one on its way into the next edge.
-fn holding_of(draft: &Draft, stage: &StageDraft) -> Bytes {
-    stage.holding.unwrap_or(draft.batch.bytes + draft.batch.bytes) + stage.shared
+/// The most that a step makes at once: an output is closed by the record that makes it as large as the largest batch,
+/// and that record may be as large itself.
+fn largest_output(draft: &Draft) -> Bytes {
+    draft.batch.bytes + draft.batch.bytes
+}
+
+/// What the steps of a stage may have in hand: the output being made, what is left of the output of each step before the
+/// last, and what is left of the input, copied where a fork shares it. Half of the output is the overdraft.
+fn hand_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let Some(before) = stage.batches_in_hand.checked_sub(1) else { return AccountSpec::holding(Bytes::ZERO) };
+    let kept = Bytes::new(largest_output(draft).get().saturating_mul(u64::from(before))) + draft.batch.bytes;
+    AccountSpec::holding(kept + draft.batch.bytes).overdraft(draft.batch.bytes)
+}
+
+/// What may be on its way from a stage and in no edge's account: one output that no edge could take over, or what the
+/// branches of a fork share.
+fn outbound_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let lets_go = stage.batches_in_hand > 0 || draft.graph.outputs(stage.id).count() > 1;
+    let one = if lets_go { largest_output(draft) } else { Bytes::ZERO };
+    AccountSpec::holding(one + stage.shared)
 }
 
 /// What a source reads: the largest batch; and beyond that one record as heavy as a batch, and the room that the list of
@@ -232,12 +268,21 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
         sum.add(&*edge.spec.name, "edge", edge_account(draft, &edge.spec).reserves());
     }
     for stage in &draft.stages {
-        sum.add(&*stage.name, "in hand", holding_of(draft, stage));
-        if !stage.held.is_zero() {
-            sum.add(&*stage.name, "held back", stage.held);
-        }
+        let parts = [
+            ("in hand", hand_account(draft, stage).reserves()),
+            ("on its way", outbound_account(draft, stage).reserves()),
+            ("held back", stage.held),
+        ];
+        parts
+            .iter()
+            .filter(|(_, bytes)| !bytes.is_zero())
+            .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
+            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
+                sum.add(&*stage.name, what, bytes);
+            }
         }
     }
     sum.add("spares", "emptied batches", spares_of(draft));
@@ -320,13 +365,19 @@ fn open_accounts(
 
 fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageAccounts, BudgetError> {
     let stage = &draft.stages[index];
-    let overdraft = draft.batch.bytes;
-    let minimum = holding_of(draft, stage).saturating_sub(overdraft);
-    let hand = budget.account(&stage.name, AccountSpec::holding(minimum).overdraft(overdraft))?;
+    let hand = budget.account(&stage.name, hand_account(draft, stage))?;
+    let outbound = budget.account(&stage.name, outbound_account(draft, stage))?;
     let held = budget.account(&stage.name, AccountSpec::holding(stage.held))?;
     let intake = match stage.settle {
         Some(_) => budget.account(&stage.name, intake_account(draft))?,
         None => hand.clone(),
     };
-    Ok(StageAccounts { hand, held, intake })
+    let (reading, slabs) = match stage.settle {
+        Some(_) => (
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.holding))?,
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.slab_bytes()))?,
+        ),
+        None => (held.clone(), held.clone()),
+    };
+    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
 }
