@@ -4,7 +4,7 @@ use tidegate_flow::{Ledger, OnFull, Outcome, Records};
 use tidegate_runtime::{PipelineEnd, Report, View};
 
 use crate::book::{Book, Notes};
-use crate::plan::{End, Plan, Site};
+use crate::plan::{End, Plan};
 use crate::run::{Ran, failure};
 use crate::stuck;
 
@@ -63,11 +63,7 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
     end_was_planned(plan, ending, ran);
     diversions(plan, view, ran);
     let notes = book.notes();
-    let planted = plan.stall.map(|stall| match stall.site {
-        Site::Sink(number) => format!("k{number}"),
-        Site::Call(_) | Site::Wait(_) => "stuck".to_owned(),
-    });
-    ran.broken.extend(stuck::judge(planted.as_deref(), notes.hung, &notes.stalls));
+    ran.broken.extend(stuck::judge(plan.stuck_stage().as_deref(), notes.hung, &notes.stalls));
     ran.stalled = notes.hung.is_some();
     sources(plan, &ledger, &notes, ending, ran);
     // A part that was lost on one branch may not show at the source, where only the worst end of a record counts.
@@ -108,6 +104,7 @@ fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
     if let Some(cause) = failure(report)
         && !cause.contains("planned")
         && !cause.contains("full")
+        && !cause.contains("no answer at the record's")
     {
         ran.broken.push(format!("the pipeline failed for a reason of its own: {cause}"));
     }

@@ -407,8 +407,21 @@ impl Plan {
         let gives_up = |care: Care| care != Care::Resume;
         self.edges().any(|edge| edge.when_full == OnFull::Fail)
             || self.sources.iter().any(|source| source.fails_at.is_some())
-            || (self.shapes().any(|shape| shape.faults())
+            || (self.shapes().any(|shape| shape.faults() || matches!(shape, Shape::Calls(..)))
                 && (gives_up(self.supervision) || cares.into_iter().any(gives_up)))
+    }
+
+    /// The name of the stage that never answers again.
+    #[must_use]
+    pub fn stuck_stage(&self) -> Option<String> {
+        let Site::Sink(number) = self.stall?.site else { return Some("stuck".to_owned()) };
+        let mut flows = self.steps.iter().filter_map(|step| match step {
+            Step::Sink { flow, .. } => Some(*flow),
+            _ => None,
+        });
+        // A sink right behind a source is fused with it, and the source keeps its name.
+        let source = flows.nth(number).filter(|flow| *flow < self.sources.len());
+        Some(source.map_or_else(|| format!("k{number}"), |flow| format!("s{flow}")))
     }
 
     /// Whether what becomes of each record can be told from the record alone, as long as nothing is shed, expires or

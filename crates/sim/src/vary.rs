@@ -27,6 +27,8 @@ pub fn vary(plan: &mut Plan, rng: &mut Rng) {
     diverts(plan, rng);
     if calm {
         calm_down(plan, rng);
+    } else {
+        each_edge(plan, |edge| less_patient(edge, rng));
     }
     if stalls {
         stall(plan, rng);
@@ -92,26 +94,34 @@ fn calm_down(plan: &mut Plan, rng: &mut Rng) {
     for source in &mut plan.sources {
         (source.fails_at, source.deadline) = (None, 0);
     }
-    let sinks = plan.spills.iter_mut().map(|(_, sink)| sink);
-    sinks.for_each(calm_sink);
-    plan.spills.iter_mut().for_each(|(edge, _)| calm_edge(edge));
+    each_edge(plan, calm_edge);
+    plan.spills.iter_mut().for_each(|(_, sink)| calm_sink(sink));
     for step in &mut plan.steps {
         match step {
-            Step::Port { edge, .. } => calm_edge(edge),
-            Step::Chain { shape, edge, care, .. } => {
-                calm_edge(edge);
-                if !matches!(shape, Shape::Restartable(_)) {
-                    *care = None;
-                }
-            }
-            Step::Fork { arms, marked, .. } => {
-                arms.iter_mut().for_each(|(edge, _)| calm_edge(edge));
-                *marked = true;
-            }
-            Step::Partition { edges, .. } => edges.iter_mut().for_each(calm_edge),
-            Step::Send { .. } => {}
+            Step::Chain { shape, care, .. } if !matches!(shape, Shape::Restartable(_)) => *care = None,
+            Step::Fork { marked, .. } => *marked = true,
             Step::Sink { sink, .. } => calm_sink(sink),
+            Step::Port { .. } | Step::Chain { .. } | Step::Partition { .. } | Step::Send { .. } => {}
         }
+    }
+}
+
+fn each_edge(plan: &mut Plan, mut change: impl FnMut(&mut EdgePlan)) {
+    plan.spills.iter_mut().for_each(|(edge, _)| change(edge));
+    for step in &mut plan.steps {
+        match step {
+            Step::Port { edge, .. } | Step::Chain { edge, .. } => change(edge),
+            Step::Fork { arms, .. } => arms.iter_mut().for_each(|(edge, _)| change(edge)),
+            Step::Partition { edges, .. } => edges.iter_mut().for_each(&mut change),
+            Step::Send { .. } | Step::Sink { .. } => {}
+        }
+    }
+}
+
+/// Lets some of the edges that block do so for a time only.
+fn less_patient(edge: &mut EdgePlan, rng: &mut Rng) {
+    if edge.when_full == (OnFull::Block { max: None }) && rng.percent(15) {
+        edge.when_full = OnFull::Block { max: Some(Duration::from_millis(rng.from_to(1, 60))) };
     }
 }
 

@@ -145,17 +145,30 @@ impl<'a> Waits<'a> {
         seen.split_off(1)
     }
 
-    /// The stage that `stage` waits for and that cannot go on either; the first with work, where there is a choice.
+    /// The stage that `stage` waits for and that cannot go on either. Where there is a choice, one with work; rather one
+    /// that does not wait for `stage` in turn; and for memory or settlement rather one that waits for nobody, because
+    /// it is what the others wait for, too.
     fn next(&self, stage: StageId, can: &[bool]) -> Option<StageId> {
         let stuck = |stage: &&StageId| !can[stage.index()];
         match self.need(stage) {
             Need::Nothing => None,
             Need::OneOfEach(groups) => {
                 let group = groups.iter().find(|group| group.iter().all(|stage| !can[stage.index()]))?;
-                group.iter().filter(stuck).max_by_key(|stage| self.has_work(**stage)).copied()
+                let others = |other: &&StageId| (self.has_work(**other), !self.is_blocked_by(**other, stage));
+                group.iter().filter(stuck).max_by_key(others).copied()
             }
-            Need::AnyBusy(stages) => stages.iter().filter(stuck).find(|stage| self.has_work(**stage)).copied(),
+            Need::AnyBusy(stages) => {
+                let busy = || stages.iter().filter(stuck).filter(|stage| self.has_work(**stage));
+                let root = busy().find(|stage| matches!(self.need(**stage), Need::Nothing));
+                root.or_else(|| busy().next()).copied()
+            }
         }
+    }
+
+    /// Whether `stage` is blocked on an edge that `consumer` reads.
+    fn is_blocked_by(&self, stage: StageId, consumer: StageId) -> bool {
+        let Some(StageState::Blocked(edge)) = self.stage(stage).map(|seen| seen.state) else { return false };
+        self.graph.edges().get(edge.index()).is_some_and(|edge| edge.to == Some(consumer))
     }
 
     /// Follows the waits from `start` to their root, or until they come back.
