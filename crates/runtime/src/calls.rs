@@ -27,7 +27,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidegate_flow::{Batch, Items, Payload as _, Time, Wait, Weigh};
+use tidegate_flow::{Batch, Items, Payload as _, Wait, Weigh};
 
 use crate::context::StageContext;
 use crate::edge::Event;
@@ -131,6 +131,7 @@ where
                 if let Poll::Ready(event) = input.as_mut().poll(task) {
                     return Poll::Ready(Some(event));
                 }
+                set.note_wait();
                 // An inlet that holds records back gives them when it is told that its consumer has run out of work.
                 let ran_out = set.is_idle() && !was_idle;
                 if set.has_output() || ran_out { Poll::Ready(None) } else { Poll::Pending }
@@ -169,8 +170,8 @@ where
             if set.has_failed() || set.has_output() || set.is_idle() || (input_may_come && set.has_room()) {
                 return Poll::Ready(());
             }
-            cx.due.set(set.latest_end().unwrap_or(Time::MAX));
             cx.clock.will_wait(if set.is_paused() { Wait::Throttled } else { Wait::External });
+            set.note_wait();
             Poll::Pending
         })
         .await;

@@ -185,6 +185,8 @@ impl<P: Payload, S: Sink<P>> SinkOutlet<S, P> {
         cx: &mut StageContext,
     ) -> Result<(), Ended> {
         let Attempt { mut batch, tries } = attempt;
+        // Rows that a fork shares could not be joined again.
+        cx.own_outbound(&mut batch);
         let mut culprits = Vec::with_capacity(refused.len());
         for (row, nack) in refused.into_iter().rev() {
             let behind = batch.split_off(row + 1);

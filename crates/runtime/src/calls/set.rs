@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, FlowCounter, Items, Nack, Outcome, Records, StageClock, Time, Weigh,
+    Account, Batch, Bytes, Cause, FlowCounter, Items, Nack, Outcome, Records, StageClock, Time, Wait, Weigh,
 };
 use tokio::time::Sleep;
 
@@ -18,10 +18,12 @@ use super::results::{Made, Results};
 use super::{CallLimits, Order};
 use crate::context::{AfterFault, StageContext, Supervision, panic_nack};
 use crate::pay::pay_held;
+use crate::probe::Due;
 
 /// What the calls share with their stage: they settle and count while the stage's own loop waits for something else.
 pub(crate) struct CallTools {
     pub(crate) clock: StageClock,
+    pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
     pub(crate) account: Account,
     /// Pays for records and results for as long as they are held here, where it has room.
@@ -95,9 +97,14 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
         self.pause.is_some()
     }
 
-    /// When the last of the calls in flight will be over, where they have a timeout.
-    pub(super) fn latest_end(&self) -> Option<Time> {
-        self.latest_end
+    /// The stage is about to wait. With calls in flight it waits for them, whatever else for, and not longer than they
+    /// may take.
+    pub(super) fn note_wait(&self) {
+        if self.running.is_empty() {
+            return self.tools.due.clear();
+        }
+        self.tools.due.set(self.latest_end.unwrap_or(Time::MAX));
+        self.tools.clock.will_wait(Wait::External);
     }
 
     pub(super) fn has_failed(&self) -> bool {
