@@ -131,7 +131,6 @@ where
                 if let Poll::Ready(event) = input.as_mut().poll(task) {
                     return Poll::Ready(Some(event));
                 }
-                set.note_wait();
                 // An inlet that holds records back gives them when it is told that its consumer has run out of work.
                 let ran_out = set.is_idle() && !was_idle;
                 if set.has_output() || ran_out { Poll::Ready(None) } else { Poll::Pending }
@@ -171,7 +170,6 @@ where
                 return Poll::Ready(());
             }
             cx.clock.will_wait(if set.is_paused() { Wait::Throttled } else { Wait::External });
-            set.note_wait();
             Poll::Pending
         })
         .await;

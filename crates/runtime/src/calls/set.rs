@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, FlowCounter, Items, Nack, Outcome, Records, StageClock, Time, Wait, Weigh,
+    Account, Batch, Bytes, Cause, FlowCounter, Items, Nack, Outcome, Records, StageClock, Time, Weigh,
 };
 use tokio::time::Sleep;
 
@@ -97,16 +97,6 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
         self.pause.is_some()
     }
 
-    /// The stage is about to wait. With calls in flight it waits for them, whatever else for, and not longer than they
-    /// may take.
-    pub(super) fn note_wait(&self) {
-        if self.running.is_empty() {
-            return self.tools.due.clear();
-        }
-        self.tools.due.set(self.latest_end.unwrap_or(Time::MAX));
-        self.tools.clock.will_wait(Wait::External);
-    }
-
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -126,9 +116,10 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
             self.start_all(task);
             match self.running.poll_next_unpin(task) {
                 Poll::Ready(Some(ended)) => self.end(ended),
-                Poll::Ready(None) | Poll::Pending => return,
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        self.tools.due.set_calls(!self.running.is_empty(), self.latest_end);
     }
 
     fn start_all(&mut self, task: &mut Context<'_>) {
