@@ -270,12 +270,34 @@ impl<P: Payload> Batch<P> {
         ticket.nack(nack);
     }
 
-    /// Removes and settles the rows whose deadline is not after `now`; says how many they were.
+    /// Makes rows that a fork shares this batch's own: they are copied, where the account that pays for what is shared
+    /// has room for the copies. Says whether they are its own now.
+    pub fn try_own(&mut self) -> bool {
+        if self.payload.is_shared() && !self.lease.reclaim() {
+            let room = self.lease.account().map(|account| account.try_lease(self.payload.weight().bytes));
+            match room {
+                Some(None) => return false,
+                Some(Some(own)) => {
+                    self.payload.make_own();
+                    self.lease = own;
+                }
+                None => {}
+            }
+        }
+        self.payload.make_own();
+        true
+    }
+
+    /// Removes and settles the rows whose deadline is not after `now`; says how many they were. Some of the rows that a
+    /// fork shares are removed only where there is room for a copy of the others: what stays has its deadline still.
     pub fn expire(&mut self, now: Time) -> Records {
         if self.meta.deadlines.earliest().is_none_or(|earliest| now < earliest) {
             return Records::ZERO;
         }
         let rows = self.meta.deadlines.passed(now, self.records());
+        if rows.len() < self.records() as usize && !self.try_own() {
+            return Records::ZERO;
+        }
         self.settle_rows(&rows, Outcome::Expired);
         Records::from(rows.len())
     }

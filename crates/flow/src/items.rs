@@ -199,6 +199,9 @@ impl<T: Weigh + Send + 'static> Payload for Items<T> {
         if rows.is_empty() {
             return;
         }
+        if rows.len() == self.len() {
+            return self.clear();
+        }
         let owned = self.owned();
         let mut victims = rows.iter().map(|row| *row as usize).peekable();
         let mut number = 0;

@@ -27,7 +27,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidegate_flow::{Batch, Items, Payload as _, Time, Wait, Weigh};
+use tidegate_flow::{Batch, Items, Payload as _, Wait, Weigh};
 
 use crate::context::StageContext;
 use crate::edge::Event;
@@ -169,7 +169,6 @@ where
             if set.has_failed() || set.has_output() || set.is_idle() || (input_may_come && set.has_room()) {
                 return Poll::Ready(());
             }
-            cx.due.set(set.latest_end().unwrap_or(Time::MAX));
             cx.clock.will_wait(if set.is_paused() { Wait::Throttled } else { Wait::External });
             Poll::Pending
         })

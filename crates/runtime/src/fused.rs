@@ -98,7 +98,12 @@ impl<I: Inlet, T: Transform<I::Payload>> Fused<I, T> {
                 with_background(inlet, waiting(&cx.clock, Wait::Throttled, reach(*clock, *at, &cx.clock))).await;
                 Ok(())
             }
-            Step::Side => with_background(inlet, std::future::poll_fn(|task| transform.poll_side(task, cx))).await,
+            Step::Side => {
+                let times = cx.clock.clone();
+                let sent = std::future::poll_fn(|task| transform.poll_side(task, cx));
+                // An edge says itself that it is full, which counts for more. What waits for anything else is not idle.
+                with_background(inlet, waiting(&times, Wait::External, sent)).await
+            }
             Step::Fail(cause) => Err(Ended::Failed(cause.clone())),
         }
     }

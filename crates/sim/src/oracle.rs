@@ -1,11 +1,12 @@
 //! What must hold: during a run, at any moment; and after it, given how it ended.
 
-use tidegate_flow::{Ledger, Outcome};
+use tidegate_flow::{Ledger, OnFull, Outcome, Records};
 use tidegate_runtime::{PipelineEnd, Report, View};
 
 use crate::book::{Book, Notes};
 use crate::plan::{End, Plan};
 use crate::run::{Ran, failure};
+use crate::stuck;
 
 /// How a run ended; `None` where the handle was dropped.
 pub struct Ending {
@@ -60,7 +61,10 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
         }
     }
     end_was_planned(plan, ending, ran);
+    diversions(plan, view, ran);
     let notes = book.notes();
+    ran.broken.extend(stuck::judge(plan.stuck_stage().as_deref(), notes.hung, &notes.stalls));
+    ran.stalled = notes.hung.is_some();
     sources(plan, &ledger, &notes, ending, ran);
     // A part that was lost on one branch may not show at the source, where only the worst end of a record counts.
     let lost = ledger
@@ -72,13 +76,27 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
     outcomes(plan, &ledger, &notes, ran);
 }
 
+/// An edge that diverts gives nothing up, and no other edge diverts.
+fn diversions(plan: &Plan, view: &View, ran: &mut Ran) {
+    for (planned, edge) in plan.edges().filter_map(|planned| Some((planned, view.edge(&planned.name)?))) {
+        let (diverted, shed) = (edge.flows.diverted, edge.flows.shed.iter().copied().sum::<Records>());
+        ran.diverted += diverted.get();
+        if planned.when_full == OnFull::Divert && !shed.is_zero() {
+            ran.broken.push(format!("edge {} diverts, and shed {shed}", planned.name));
+        }
+        if planned.when_full != OnFull::Divert && !diverted.is_zero() {
+            ran.broken.push(format!("edge {} does not divert, and diverted {diverted}", planned.name));
+        }
+    }
+}
+
 fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
     let Some(report) = &ending.report else { return };
     let planned = match (&report.end, plan.end) {
         (PipelineEnd::Completed, _) => true,
         (PipelineEnd::Failed { .. }, _) => plan.may_fail(),
         (PipelineEnd::DeadlinePassed, end) => matches!(end, End::Drain(..)),
-        (PipelineEnd::Stopped, end) => matches!(end, End::Stop(_)),
+        (PipelineEnd::Stopped, end) => matches!(end, End::Stop(_) | End::Stalled),
     };
     if !planned {
         ran.broken.push(format!("the pipeline {}, which nothing in the plan explains", report.end));
@@ -86,6 +104,7 @@ fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
     if let Some(cause) = failure(report)
         && !cause.contains("planned")
         && !cause.contains("full")
+        && !cause.contains("no answer at the record's")
     {
         ran.broken.push(format!("the pipeline failed for a reason of its own: {cause}"));
     }

@@ -146,6 +146,7 @@ where
             transform.open(&launch.context());
             let tools = CallTools {
                 clock: launch.times.clone(),
+                due: launch.due.clone(),
                 counter: launch.counter.clone(),
                 account: launch.account.clone(),
                 held: launch.held_account.clone(),

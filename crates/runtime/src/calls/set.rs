@@ -18,10 +18,12 @@ use super::results::{Made, Results};
 use super::{CallLimits, Order};
 use crate::context::{AfterFault, StageContext, Supervision, panic_nack};
 use crate::pay::pay_held;
+use crate::probe::Due;
 
 /// What the calls share with their stage: they settle and count while the stage's own loop waits for something else.
 pub(crate) struct CallTools {
     pub(crate) clock: StageClock,
+    pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
     pub(crate) account: Account,
     /// Pays for records and results for as long as they are held here, where it has room.
@@ -95,11 +97,6 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
         self.pause.is_some()
     }
 
-    /// When the last of the calls in flight will be over, where they have a timeout.
-    pub(super) fn latest_end(&self) -> Option<Time> {
-        self.latest_end
-    }
-
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -119,9 +116,10 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
             self.start_all(task);
             match self.running.poll_next_unpin(task) {
                 Poll::Ready(Some(ended)) => self.end(ended),
-                Poll::Ready(None) | Poll::Pending => return,
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        self.tools.due.set_calls(!self.running.is_empty(), self.latest_end);
     }
 
     fn start_all(&mut self, task: &mut Context<'_>) {

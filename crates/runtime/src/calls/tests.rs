@@ -93,6 +93,7 @@ impl<K: KeyOf<u64>> Bench<K> {
         let (clock, counter) = (StageClock::new(Time::ZERO, &[]), FlowCounter::new());
         let tools = CallTools {
             clock: clock.clone(),
+            due: Due::default(),
             counter: counter.clone(),
             account: stage.clone(),
             held: stage.clone(),

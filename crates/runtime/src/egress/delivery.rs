@@ -157,6 +157,8 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     /// Settles the rows that were accepted at once; those refused for now are tried again together, after one pause.
     async fn partly_delivered(&mut self, attempt: Attempt<P>, refused: Vec<(u32, Nack)>) -> Result<(), Ended> {
         let Attempt { mut batch, tries } = attempt;
+        // Rows that a fork shares could not be joined again.
+        cx.own_outbound(&mut batch);
         let mut culprits = Vec::with_capacity(refused.len());
         for (row, nack) in refused.into_iter().rev() {
             let behind = batch.split_off(row + 1);
