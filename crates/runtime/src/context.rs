@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, Outcome, OverBudget, Payload, Records,
-    ShedReason, Spares, StageClock, Time, Weight,
+    Account, Batch, Bytes, EdgeId, FlowCounter, Nack, Outcome, Payload, Records, ShedReason, Spares, StageClock, Time,
+    Weight,
 };
 
 use crate::clock::edge_clock;
@@ -96,6 +96,9 @@ pub struct StageContext {
     pub(crate) account: Account,
     /// Pays for what its steps hold back from one batch to the next.
     pub(crate) held: Account,
+    /// Pays for what has left the stage and that no edge pays for: what branches of a fork share, and batches larger
+    /// than an edge may hold.
+    pub(crate) outbound: Account,
     pub(crate) supervision: Supervision,
     /// The largest batch that the stage makes.
     pub(crate) chunk: Weight,
@@ -178,47 +181,15 @@ impl StageContext {
         weight.bytes >= self.chunk.bytes || weight.records >= self.chunk.records
     }
 
-    /// Makes the lease of `batch` pay for what the payload weighs now: it gives back what is too much, and takes what
-    /// is missing from the stage's bounded overdraft.
-    ///
-    /// # Errors
-    /// A nack that says by how much the output outgrew the overdraft: transient where it is only that others use the
-    /// memory now, permanent where it can never fit.
-    pub fn cover<P: Payload>(&self, batch: &mut Batch<P>) -> Result<(), Nack> {
-        if self.pay(&mut batch.lease, batch.payload.retained_bytes()).is_ok() {
-            return Ok(());
+    /// Puts what a step made into `out`, paid for; refuses it where it cannot be. Does nothing with no records.
+    pub fn emit<P: Payload>(&self, mut batch: Batch<P>, out: &mut Option<Batch<P>>) {
+        if batch.records() == 0 {
+            return;
         }
-        // What stays of the batch is what its rows weigh: less than a step may make, but for a record that is larger.
-        batch.payload.shrink_to_fit();
-        let needed = batch.payload.retained_bytes();
-        self.pay_overdrawing(&mut batch.lease, needed).map_err(|refused| {
-            let kind = if refused == OverBudget::Busy { NackKind::Transient } else { NackKind::Permanent };
-            let cause = Cause::from(format!(
-                "stage \"{}\" made {needed} of output in one step, more than its overdraft allows ({refused}); \
-                 give the pipeline a larger batch size or make the records smaller",
-                self.name
-            ));
-            Nack { kind, cause }
-        })
-    }
-
-    /// Makes `lease` pay for `bytes` without an overdraft.
-    fn pay(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
-        if !lease.is_shared() && lease.account().is_some() && lease.resize(bytes).is_ok() {
-            return Ok(());
+        match self.cover(&mut batch) {
+            Ok(()) => *out = Some(batch),
+            Err(nack) => self.refuse(batch, nack),
         }
-        *lease = self.account.lease(bytes)?;
-        Ok(())
-    }
-
-    /// Makes `lease` pay for `bytes` out of the stage's account, and the overdraft for what that has no room for.
-    fn pay_overdrawing(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
-        if !lease.is_shared() && lease.rebind(&self.account).is_ok() {
-            // Only the growth is charged: two charges for one batch are more than a stage can always have.
-            return lease.resize_overdrawing(bytes);
-        }
-        *lease = self.account.overdraw(bytes)?;
-        Ok(())
     }
 
     /// Refuses every record of `batch`, and counts them.
@@ -259,6 +230,15 @@ impl StageContext {
         }
     }
 
+    /// Counts the rows that records became beyond the first of each, and records that became none.
+    pub fn count_expanded(&self, born: usize, none: usize) {
+        self.counter.record(|flows| {
+            flows.born += Records::from(born);
+            flows.held += Records::from(born);
+        });
+        self.count_lost(none, 0);
+    }
+
     /// Counts records that left the stage without being sent on.
     pub(crate) fn count_lost(&self, filtered: usize, refused: usize) {
         count_lost(&self.counter, filtered, refused);
@@ -294,8 +274,9 @@ pub(crate) fn count_lost(counter: &FlowCounter, filtered: usize, refused: usize)
     });
 }
 
-/// A panic in user code as a refusal for good.
-pub(crate) fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
+/// A panic in user code, as `catch_unwind` gives it, as a refusal for good.
+#[must_use]
+pub fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_string())

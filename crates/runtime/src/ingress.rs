@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tidegate_flow::queue::MAX_BUCKETS;
 use tidegate_flow::{
-    Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, Spares, Time, Wait, Weight,
-    Window,
+    Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, SlabPool, Spares, Time, Wait,
+    Weight, Window,
 };
 
 use crate::clock::{Clock, waiting};
@@ -46,6 +46,9 @@ pub struct SourceContext {
     /// Pays for what the source holds from one read to the next, such as partial frames; what
     /// [`SourceOptions::holding`](crate::SourceOptions::holding) reserved, and beyond that what floats.
     pub holding: Account,
+    /// Where slabs to read into come from; see [`SourceOptions::slabs`](crate::SourceOptions::slabs). A slab pays for
+    /// itself until the last row on it is gone.
+    pub slabs: SlabPool,
     /// The largest batch: the most room that a read is given.
     pub batch: Weight,
     /// The time since the pipeline started.

@@ -4,6 +4,7 @@
 //! [`stage`] (one loop for every stage), [`egress`] (where it leaves), [`settle`] (acks go back), [`drain`] (how it
 //! stops), [`clock`] (time accounting).
 
+pub mod blocking;
 pub mod calls;
 pub mod clock;
 pub mod context;
@@ -11,10 +12,12 @@ pub mod dead_letter;
 pub mod drain;
 pub mod edge;
 pub mod egress;
+mod faults;
 pub mod ingress;
 pub mod inlet;
 pub mod ops;
 pub mod outlet;
+mod pay;
 pub mod records;
 pub mod settle;
 pub mod stage;
@@ -32,13 +35,14 @@ pub mod sink;
 pub mod source;
 pub mod testkit;
 
+pub use blocking::blocking;
 pub use build::{
-    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, NoRuntime, Pipeline,
-    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Guarded, Head, NoRuntime,
+    Pipeline, PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
-pub use context::{AfterFault, Backoff, StageContext, Supervision};
+pub use context::{AfterFault, Backoff, StageContext, Supervision, panic_nack};
 pub use dead_letter::DeadLetter;
 pub use drain::{Intake, KillSwitch};
 pub use egress::{Accepted, Sink, SinkPolicy};

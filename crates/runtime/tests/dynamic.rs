@@ -163,6 +163,7 @@ impl Source for Asking {
 
     fn open(&mut self, cx: SourceContext) {
         assert_eq!(&*cx.name, "asking");
+        assert_eq!((cx.slabs.slab_size(), cx.slabs.account().minimum()), (1 << 10, kib(4)));
         *self.given.lock().unwrap() = Some(cx.holding);
     }
 
@@ -213,10 +214,10 @@ async fn a_companion_answers_what_its_source_read_before_the_pipeline_ends() {
         Asking { left: 20, watches, asked: Some(asked), answers: Arc::clone(&answers), given: Arc::clone(&given) };
     let builder = Pipeline::builder("companion").budget(mib(16));
     let (port, kept) = collecting(&builder, "keep");
-    builder.boxed_source("asking", SourceOptions::new(asking).holding(kib(100))).to(&port);
+    builder.boxed_source("asking", SourceOptions::new(asking).holding(kib(100)).slabs(1 << 10, 4, 100)).to(&port);
     let pipeline = builder.build().unwrap();
     let line = pipeline.memory().to_string();
-    assert!(line.contains("between reads"), "{line}");
+    assert!(line.contains("between reads") && line.contains("slabs"), "{line}");
     let report = pipeline.start().wait().await;
     report.ledger.check().unwrap();
     assert_eq!(kept.len(), 20);

@@ -11,7 +11,7 @@ use tidegate_flow::{
 use super::error::{BuildError, BuildErrors};
 use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, MakeInlet};
 use super::launch::{EdgeAccount, StageFuture, StageLaunch};
-use super::options::SourceOptions;
+use super::options::{ReadingDraft, SourceOptions};
 use super::plan::Pipeline;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
@@ -71,16 +71,16 @@ pub(super) enum BudgetChoice {
 pub(super) struct StageDraft {
     pub(super) id: StageId,
     pub(super) name: Arc<str>,
-    /// Bytes that the stage may hold in hand beyond its input; reserved. Default: two of the largest batch.
-    pub(super) holding: Option<Bytes>,
+    /// How many batches its steps need room for in hand; see [`Transform::batches_in_hand`](crate::Transform::batches_in_hand).
+    pub(super) batches_in_hand: u32,
     /// The smallest window that it sends to: what it makes is no larger.
     pub(super) largest: Weight,
     /// The edges of the branches that it forks to.
     pub(super) branches: Vec<EdgeId>,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
     pub(super) held: Bytes,
-    /// Bytes that a source must be able to hold between two reads; reserved. Beyond them it floats.
-    pub(super) reading: Bytes,
+    /// What a source needs between two reads; reserved. Beyond that it floats.
+    pub(super) reading: ReadingDraft,
     pub(super) supervision: Option<Supervision>,
     /// `None` until something consumes the flow.
     pub(super) launch: Option<Launcher>,
@@ -204,11 +204,11 @@ impl PipelineBuilder {
         name: &str,
         options: SourceOptions<S>,
     ) -> (StageId, MakeInlet<SourceInlet<S>>) {
-        let SourceOptions { source, classifier, settle, kill, acks, holding } = options;
+        let SourceOptions { source, classifier, settle, kill, acks, reading } = options;
         let mut draft = self.lock();
         let id = draft.add_stage(name, StageKind::Source);
         draft.stage(id).settle = Some(settle);
-        draft.stage(id).reading = holding;
+        draft.stage(id).reading = reading;
         let intake = draft.kill.intake_with(kill.as_ref());
         drop(draft);
         let inlet = Box::new(move |launch: &StageLaunch<'_>| launch.source_inlet(source, intake, classifier, acks));
@@ -311,11 +311,11 @@ impl Draft {
         self.stages.push(StageDraft {
             id,
             name: Arc::from(name),
-            holding: None,
+            batches_in_hand: 0,
             largest: Weight::MAX,
             branches: Vec::new(),
             held: Bytes::ZERO,
-            reading: Bytes::ZERO,
+            reading: ReadingDraft::default(),
             supervision: None,
             launch: None,
             abandoned: false,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use tidegate_flow::settle::WindowSpec;
-use tidegate_flow::{Account, Batch, Bytes, FlowCounter, Payload, Spares, StageClock, StageId, Weight, Window};
+use tidegate_flow::{
+    Account, Batch, Bytes, FlowCounter, Payload, SlabPool, Spares, StageClock, StageId, Weight, Window,
+};
 
 use super::flow::{EdgeEnd, EdgeStart};
 use crate::clock::{Clock, edge_clock};
@@ -31,6 +33,7 @@ pub(crate) type SettleFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What all stages of a pipeline share when they start.
 pub(super) struct Launch {
     pub(super) clock: Clock,
+    pub(super) batch: Weight,
     pub(super) spares: SpareLists,
     /// What the sources brought up while they were started.
     pub(super) sources: Mutex<Vec<StartedSource>>,
@@ -42,6 +45,24 @@ pub(super) struct StartedSource {
     pub(super) probe: Arc<dyn SourceProbe>,
     pub(super) settle: SettleFuture,
     pub(super) companion: Option<Companion>,
+}
+
+/// What a source has between two reads.
+pub(super) struct Reading {
+    pub(super) account: Account,
+    pub(super) slabs: Account,
+    pub(super) slab_size: usize,
+    pub(super) keep: usize,
+}
+
+impl Reading {
+    fn pool(&self, batch: Bytes) -> SlabPool {
+        let size = match self.slab_size {
+            0 => usize::try_from(batch.get()).unwrap_or(usize::MAX),
+            size => size,
+        };
+        SlabPool::new(self.slabs.clone(), size, self.keep)
+    }
 }
 
 /// What one stage is given when it starts.
@@ -56,10 +77,12 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) account: Account,
     /// Pays for what its steps hold back.
     pub(super) held_account: Account,
+    /// Pays for what has left the stage and is in no edge's account.
+    pub(super) outbound_account: Account,
     /// Pays for what a source reads.
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
-    pub(super) reading_account: Account,
+    pub(super) reading: Reading,
     /// The largest batch that it reads or makes.
     pub(super) batch: Weight,
     pub(super) supervision: Supervision,
@@ -76,11 +99,17 @@ impl StageLaunch<'_> {
             counter: self.counter.clone(),
             account: self.account.clone(),
             held: self.held_account.clone(),
+            outbound: self.outbound_account.clone(),
             supervision: self.supervision.clone(),
             chunk: self.batch,
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
         }
+    }
+
+    /// The most that a step makes at once: see the plan.
+    pub(super) fn largest_output(&self) -> Bytes {
+        self.pipeline.batch.bytes + self.pipeline.batch.bytes
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -131,7 +160,8 @@ impl StageLaunch<'_> {
         };
         source.open(SourceContext {
             name: Arc::clone(&self.name),
-            holding: self.reading_account.clone(),
+            holding: self.reading.account.clone(),
+            slabs: self.reading.pool(self.batch.bytes),
             batch: self.batch,
             clock: self.pipeline.clock,
         });
@@ -169,7 +199,7 @@ impl EdgeAccount {
 impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
     fn charge(&self, batch: &mut Batch<P>) -> bool {
         // A batch that is larger than the edge may ever hold goes in alone, and its charge stays where it is: with the
-        // stage that made it, which is in debt and takes nothing until the batch has moved on.
+        // stage that made it, which lets go of no other such batch until this one has moved on.
         self.0.get().is_none_or(|account| batch.rebind(account).is_ok() || account.used().is_zero())
     }
 

@@ -11,6 +11,7 @@ use tidegate_flow::{Account, AccountSpec, Budget, BudgetError, Bytes, Graph, Rec
 
 use super::draft::{BudgetChoice, Draft, EdgeDraft, Launcher, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
+use super::options::ReadingDraft;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
@@ -20,6 +21,7 @@ use crate::spares::SPARE_BATCHES;
 pub struct Pipeline {
     pub(super) name: String,
     pub(super) budget: Budget,
+    pub(super) batch: Weight,
     pub(super) stall_after: Duration,
     pub(super) watch_every: Duration,
     pub(super) graph: Graph,
@@ -38,6 +40,7 @@ pub(super) struct PlannedStage {
     pub(super) launch: Launcher,
     /// The largest batch that it reads or makes.
     pub(super) batch: Weight,
+    pub(super) reading: ReadingDraft,
     pub(super) supervision: Supervision,
     pub(super) accounts: StageAccounts,
     /// The settle window of a source.
@@ -50,10 +53,14 @@ pub(super) struct StageAccounts {
     pub(super) hand: Account,
     /// What its steps hold back from one batch to the next.
     pub(super) held: Account,
+    /// What has left it and is in no edge's account.
+    pub(super) outbound: Account,
     /// What it reads, where it is a source.
     pub(super) intake: Account,
     /// What it holds from one read to the next, where it is a source.
     pub(super) reading: Account,
+    /// What it reads into, where that is slabs.
+    pub(super) slabs: Account,
 }
 
 impl Pipeline {
@@ -112,6 +119,7 @@ fn plan(draft: &mut Draft) -> Result<Pipeline, Vec<BuildError>> {
         stages: planned_stages(draft, accounts, &windows)?,
         name: draft.name.clone(),
         budget,
+        batch: draft.batch,
         stall_after: draft.stall_after,
         watch_every: draft.watch_every,
         graph: draft.graph.clone(),
@@ -153,9 +161,26 @@ fn check_graph(draft: &Draft, errors: &mut Vec<BuildError>) {
     }
 }
 
-/// What a stage may have in hand: one output batch being filled and one on its way into the next edge.
-fn holding_of(draft: &Draft, stage: &StageDraft) -> Bytes {
-    stage.holding.unwrap_or(draft.batch.bytes + draft.batch.bytes) + shared_by_branches(draft, stage)
+/// The most that a step makes at once: an output is closed by the record that makes it as large as the largest batch,
+/// and that record may be as large itself.
+fn largest_output(draft: &Draft) -> Bytes {
+    draft.batch.bytes + draft.batch.bytes
+}
+
+/// What the steps of a stage may have in hand: the output being made, what is left of the output of each step before the
+/// last, and what is left of the input, copied where a fork shares it. Half of the output is the overdraft.
+fn hand_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let Some(before) = stage.batches_in_hand.checked_sub(1) else { return AccountSpec::holding(Bytes::ZERO) };
+    let kept = Bytes::new(largest_output(draft).get().saturating_mul(u64::from(before))) + draft.batch.bytes;
+    AccountSpec::holding(kept + draft.batch.bytes).overdraft(draft.batch.bytes)
+}
+
+/// What may be on its way from a stage and in no edge's account: one output that no edge could take over, or what the
+/// branches of a fork share.
+fn outbound_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let lets_go = stage.batches_in_hand > 0 || draft.graph.outputs(stage.id).count() > 1;
+    let one = if lets_go { largest_output(draft) } else { Bytes::ZERO };
+    AccountSpec::holding(one + shared_by_branches(draft, stage))
 }
 
 /// What a source reads: the largest batch; and beyond that one record as heavy as a batch, and the room that the list of
@@ -190,17 +215,21 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
     }
     for stage in &draft.stages {
         let shared = shared_by_branches(draft, stage);
-        sum.add(&*stage.name, "in hand", holding_of(draft, stage) - shared);
-        if !shared.is_zero() {
-            sum.add(&*stage.name, "in its branches", shared);
-        }
-        if !stage.held.is_zero() {
-            sum.add(&*stage.name, "held back", stage.held);
-        }
+        let parts = [
+            ("in hand", hand_account(draft, stage).reserves()),
+            ("on its way", outbound_account(draft, stage).reserves() - shared),
+            ("in its branches", shared),
+            ("held back", stage.held),
+        ];
+        parts
+            .iter()
+            .filter(|(_, bytes)| !bytes.is_zero())
+            .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
-            if !stage.reading.is_zero() {
-                sum.add(&*stage.name, "between reads", stage.reading);
+            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
+                sum.add(&*stage.name, what, bytes);
             }
         }
     }
@@ -268,6 +297,7 @@ fn planned_stages(
             launch: stage.launch.take().ok_or_else(|| vec![BuildError::Dangling { stage: name.to_string() }])?,
             name,
             batch: batch.min(stage.largest),
+            reading: stage.reading,
             supervision: stage.supervision.clone().unwrap_or_else(|| supervision.clone()),
             window: window.unwrap_or_default(),
             accounts,
@@ -277,17 +307,19 @@ fn planned_stages(
 }
 
 fn stage_accounts(draft: &Draft, stage: &StageDraft, budget: &Budget) -> Result<StageAccounts, BudgetError> {
-    let overdraft = draft.batch.bytes;
-    let minimum = holding_of(draft, stage).saturating_sub(overdraft);
-    let hand = budget.account(&stage.name, AccountSpec::holding(minimum).overdraft(overdraft))?;
+    let hand = budget.account(&stage.name, hand_account(draft, stage))?;
+    let outbound = budget.account(&stage.name, outbound_account(draft, stage))?;
     let held = budget.account(&stage.name, AccountSpec::holding(stage.held))?;
     let intake = match stage.settle {
         Some(_) => budget.account(&stage.name, intake_account(draft))?,
         None => hand.clone(),
     };
-    let reading = match stage.settle {
-        Some(_) => budget.account(&stage.name, AccountSpec::holding(stage.reading))?,
-        None => held.clone(),
+    let (reading, slabs) = match stage.settle {
+        Some(_) => (
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.holding))?,
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.slab_bytes()))?,
+        ),
+        None => (held.clone(), held.clone()),
     };
-    Ok(StageAccounts { hand, held, intake, reading })
+    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
 }

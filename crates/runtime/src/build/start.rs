@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_flow::{FlowCounter, Graph, StageClock};
 use tokio::runtime::Handle;
 
-use super::launch::{Launch, StageFuture, StageLaunch, StartedSource};
+use super::launch::{Launch, Reading, StageFuture, StageLaunch, StartedSource};
 use super::plan::{Pipeline, PlannedStage};
 use crate::clock::{Clock, Timed};
 use crate::probe::{Due, StageProbe};
@@ -57,7 +57,8 @@ impl Pipeline {
             return Err(NoRuntime { pipeline: self.name });
         }
         let clock = Clock::new();
-        let launch = Launch { clock, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
+        let launch =
+            Launch { clock, batch: self.batch, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
         for stage in self.stages {
@@ -89,7 +90,7 @@ impl Pipeline {
 }
 
 fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StageProbe, StageFuture) {
-    let PlannedStage { id, name, kind, launch: launcher, batch, supervision, accounts, window } = stage;
+    let PlannedStage { id, name, kind, launch: launcher, batch, reading, supervision, accounts, window } = stage;
     let outputs: Vec<_> = graph.outputs(id).collect();
     let times = StageClock::new(launch.clock.now(), &outputs);
     let counter = FlowCounter::default();
@@ -103,8 +104,14 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         counter: counter.clone(),
         account: accounts.hand,
         held_account: accounts.held,
+        outbound_account: accounts.outbound,
         intake_account: accounts.intake,
-        reading_account: accounts.reading,
+        reading: Reading {
+            account: accounts.reading,
+            slabs: accounts.slabs,
+            slab_size: reading.slab_size,
+            keep: reading.slabs,
+        },
         batch,
         supervision,
         window,

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use tidegate_flow::{Batch, EdgeId, Nack, Outcome, Payload, Records};
+use tidegate_flow::{Batch, EdgeId, Nack, Outcome, Payload, Records, Wait};
 
 use super::ended;
 use super::parts::Parts;
@@ -46,11 +46,15 @@ impl<P: Payload> Side<P> {
 
     /// Completes when nothing is in line; says what became of the records. What an edge with a longest wait did not
     /// take in time goes back to its source.
-    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
+    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>, cx: &StageContext) -> Poll<Result<SideSent, Ended>> {
         let mut returned = Records::ZERO;
         loop {
             self.parts.fill(&mut self.slot, |lane| self.tx.largest(lane));
-            let Some(part) = &self.slot else { break };
+            let Some(part) = &mut self.slot else { break };
+            if cx.poll_let_go(task, part).is_pending() {
+                cx.clock.will_wait(Wait::Budget);
+                return Poll::Pending;
+            }
             let records = Records::new(u64::from(part.records()));
             match ready!(self.tx.poll_send(task, &mut self.slot)) {
                 Ok(_) => self.sent += records,
@@ -64,6 +68,11 @@ impl<P: Payload> Side<P> {
             }
         }
         Poll::Ready(Ok(SideSent { sent: std::mem::take(&mut self.sent), returned }))
+    }
+
+    /// Counts records as shed at this output, because there was no memory to send them.
+    pub(crate) fn count_unpaid(&mut self, records: u32) {
+        self.tx.count_unpaid(Records::new(u64::from(records)));
     }
 
     /// Sends without waiting. What the edge's policy gives up is counted there; a port that would make the sender wait

@@ -21,10 +21,16 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         counter: FlowCounter::default(),
         account: budget.account(name, AccountSpec::holding(mib(1)))?,
         held: budget.account("held", AccountSpec::holding(kib(64)))?,
+        outbound: budget.account("outbound", AccountSpec::holding(kib(128)))?,
         due: Default::default(),
         supervision: Supervision::default(),
         chunk: Weight::new(256, kib(64).get()),
         spares,
         consumer_is_idle: false,
     })
+}
+
+/// Sets the clock of a context that belongs to no pipeline. It never goes back.
+pub fn set_time(cx: &StageContext, now: Time) {
+    cx.clock.poll_started(now);
 }
