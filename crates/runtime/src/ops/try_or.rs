@@ -135,9 +135,9 @@ where
         let (attempt, edits, before) = (&mut self.attempt, &mut self.edits, rows.len());
         let mut given_up = Vec::new();
         edits.taken = 0;
-        while made.bytes() < cx.chunk_bytes() && rows.len() > 0 {
+        while !cx.is_full(made) && rows.len() > 0 {
             let run = catch_unwind(AssertUnwindSafe(|| {
-                while made.bytes() < cx.chunk_bytes() {
+                while !cx.is_full(made) {
                     let Some(record) = rows.next() else { return };
                     let row = row_number(before - rows.len() - 1);
                     match attempt.attempt(record) {
