@@ -195,3 +195,20 @@ fn an_unmetered_buffer_is_filled_again_by_its_only_holder() {
     assert_eq!((again.len(), again.capacity()), (0, 8));
     assert!(Slab::default().try_into_buf().is_err());
 }
+
+#[test]
+fn ranges_of_one_buffer_can_become_one_range() {
+    let (_budget, _account, pool) = pool(200, 2);
+    let whole = slab(&pool, b"0123456789");
+    let mut range = whole.slice(2..4);
+    assert_eq!(range.extend_over(&whole.slice(6..8)), Some(4));
+    assert_eq!(&*range, b"234567");
+    assert_eq!(range.extend_over(&whole.slice(3..5)), Some(1));
+    assert_eq!(&*range, b"234567", "what is covered changes nothing");
+    assert_eq!(range.extend_over(&whole.slice(1..3)), None, "it begins before");
+    let other = slab(&pool, b"0123456789");
+    assert_eq!(range.extend_over(&other.slice(4..)), None, "another buffer");
+    assert_eq!(range.extend_over(&Slab::default()), None);
+    assert_eq!(&*range, b"234567");
+    assert_eq!(Slab::default().extend_over(&Slab::default()), Some(0));
+}
