@@ -5,9 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_flow::{
-    Account, Batch, Bytes, EdgeId, FlowCounter, Nack, Payload, Records, Spares, StageClock, Time,
-};
+use tidegate_flow::{Account, Batch, Bytes, EdgeId, FlowCounter, Nack, Payload, Records, Spares, StageClock, Time};
 
 use crate::clock::edge_clock;
 use crate::edge::EdgeClock;

@@ -41,7 +41,16 @@ enum Taken<P> {
 
 impl<I: Inlet, T: Transform<I::Payload>> Fused<I, T> {
     pub(crate) fn new(inlet: I, transform: T, clock: Clock) -> Self {
-        Self { inlet, transform, clock, step: Step::Done, turn: Turn::Resume, behind: None, leaving: None, stays: false }
+        Self {
+            inlet,
+            transform,
+            clock,
+            step: Step::Done,
+            turn: Turn::Resume,
+            behind: None,
+            leaving: None,
+            stays: false,
+        }
     }
 
     /// For what comes before calls: what it gives stays in the stage's hand.

@@ -264,7 +264,12 @@ impl<A, B, M: Payload> Then<A, B, M> {
 
     /// Gives `second` the batch in the middle. Of rows that a fork shares it is given as many as can be paid for at once,
     /// where it takes rows; the rest stays in the middle.
-    fn hand_over<P: Payload>(&mut self, mut batch: Batch<M>, out: &mut Option<Batch<B::Out>>, cx: &mut StageContext) -> Step
+    fn hand_over<P: Payload>(
+        &mut self,
+        mut batch: Batch<M>,
+        out: &mut Option<Batch<B::Out>>,
+        cx: &mut StageContext,
+    ) -> Step
     where
         A: Transform<P, Out = M>,
         B: Transform<M>,

@@ -17,8 +17,8 @@ use tidegate_runtime::{
 };
 
 use crate::book::Book;
-use crate::parts::{Faulty, RETRIES, Scripted, classes};
 use crate::chain::{Way, chain, chain_stuck};
+use crate::parts::{Faulty, RETRIES, Scripted, classes};
 use crate::plan::{Care, EdgePlan, Plan, Shape, SinkPlan, Site, Step};
 use crate::record::Rec;
 use crate::rng::{Rng, mix2};

@@ -198,8 +198,13 @@ impl Book {
 
     /// A source is told why records were refused; every reason must be in the plan.
     pub fn refused(&self, source: usize, settled: &Settled<u64>) {
-        const KNOWN: [&str; 5] =
-            ["planned", "stayed full for", "no answer within", "no answer at the record's", "dropped before it was settled"];
+        const KNOWN: [&str; 5] = [
+            "planned",
+            "stayed full for",
+            "no answer within",
+            "no answer at the record's",
+            "dropped before it was settled",
+        ];
         let cause = settled.nack.as_ref().map(|nack| nack.cause.as_str()).unwrap_or_default();
         if settled.nack.is_some() && !KNOWN.iter().any(|known| cause.contains(known)) {
             self.broken(format!("source {source} was refused records for a reason of its own: {cause}"));

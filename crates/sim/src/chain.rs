@@ -74,9 +74,8 @@ where
         Shape::Calls(order, panics) => way.end(flow.map_async(CALLS, order, steps::call(salt, panics))),
         Shape::Batch(records) => way.end(flow.batch(BatchLimits::records(records).linger(Duration::from_millis(10)))),
         Shape::Throttle(rate) => way.end(flow.throttle(ThrottleSpec::shape(f64::from(rate)))),
-        Shape::Group(records) => {
-            way.end(flow.group(records, Duration::from_millis(10)).flat_map::<std::vec::IntoIter<Rec>, _>(Vec::into_iter))
-        }
+        Shape::Group(records) => way
+            .end(flow.group(records, Duration::from_millis(10)).flat_map::<std::vec::IntoIter<Rec>, _>(Vec::into_iter)),
     }
 }
 

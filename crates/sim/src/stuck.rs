@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidegate_flow::stall::StallReport;
 use tidegate_flow::{Batch, Cause, Items};
-use tidegate_runtime::{StageContext, StallWatch, Step, Transform};
 use tidegate_runtime::stage::Ended;
+use tidegate_runtime::{StageContext, StallWatch, Step, Transform};
 use tokio::time::Instant;
 
 use crate::book::Book;
@@ -59,7 +59,9 @@ impl Stuck {
     }
 
     /// A call for a record.
-    pub fn into_call(mut self) -> impl FnMut(Rec) -> std::pin::Pin<Box<dyn Future<Output = Rec> + Send>> + Send + 'static {
+    pub fn into_call(
+        mut self,
+    ) -> impl FnMut(Rec) -> std::pin::Pin<Box<dyn Future<Output = Rec> + Send>> + Send + 'static {
         move |record| {
             if self.hangs() { Box::pin(std::future::pending()) } else { Box::pin(std::future::ready(record)) }
         }
@@ -83,7 +85,12 @@ impl Mute {
 impl Transform<Items<Rec>> for Mute {
     type Out = Items<Rec>;
 
-    fn process(&mut self, input: Batch<Items<Rec>>, out: &mut Option<Batch<Items<Rec>>>, _cx: &mut StageContext) -> Step {
+    fn process(
+        &mut self,
+        input: Batch<Items<Rec>>,
+        out: &mut Option<Batch<Items<Rec>>>,
+        _cx: &mut StageContext,
+    ) -> Step {
         if self.stuck.hangs() {
             self.held = Some(input);
             return Step::Side;

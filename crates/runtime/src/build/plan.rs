@@ -257,7 +257,10 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
             ("on its way", outbound_account(draft, stage).reserves()),
             ("held back", stage.held),
         ];
-        parts.iter().filter(|(_, bytes)| !bytes.is_zero()).for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
+        parts
+            .iter()
+            .filter(|(_, bytes)| !bytes.is_zero())
+            .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
         }
