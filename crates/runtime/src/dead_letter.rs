@@ -78,11 +78,8 @@ impl<T: Weigh + Send + 'static> Transform<Items<T>> for Annotate {
         let Batch { mut payload, ticket, lease, meta } = input;
         let note = meta.dead_letter.clone();
         let letters = payload.take().into_iter().map(|record| letter(record, note.as_deref(), cx));
-        let mut batch = Batch { payload: letters.collect(), ticket, lease, meta: Meta { ..meta } };
-        match cx.cover(&mut batch) {
-            Ok(()) => *out = Some(batch),
-            Err(nack) => cx.refuse(batch, nack),
-        }
+        let batch = Batch { payload: letters.collect(), ticket, lease, meta: Meta { ..meta } };
+        cx.emit(batch, out);
         Step::Done
     }
 }

@@ -4,6 +4,7 @@
 //! [`stage`] (one loop for every stage), [`egress`] (where it leaves), [`settle`] (acks go back), [`drain`] (how it
 //! stops), [`clock`] (time accounting).
 
+pub mod blocking;
 pub mod calls;
 pub mod clock;
 pub mod context;
@@ -11,6 +12,7 @@ pub mod dead_letter;
 pub mod drain;
 pub mod edge;
 pub mod egress;
+mod faults;
 pub mod ingress;
 pub mod inlet;
 pub mod ops;
@@ -33,20 +35,21 @@ pub mod sink;
 pub mod source;
 pub mod testkit;
 
+pub use blocking::blocking;
 pub use build::{
-    Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder, Port,
-    RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Guarded, Head, Pipeline,
+    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
-pub use context::{AfterFault, Backoff, StageContext, Supervision};
+pub use context::{AfterFault, Backoff, StageContext, Supervision, panic_nack};
 pub use dead_letter::DeadLetter;
 pub use drain::{Intake, KillSwitch};
 pub use egress::{Accepted, Sink, SinkPolicy};
-pub use ingress::{Class, Classifier, Committer, NoCommit, Pull, Readiness, Source};
+pub use ingress::{Class, Classifier, Committer, Companion, NoCommit, Pull, Readiness, Source, SourceContext};
 pub use monitor::StallWatch;
 pub use ops::{BatchLimits, ByBytes, ByRecord, Cost, OverRate, PerRecord, ThrottleSpec};
-pub use outlet::Router;
+pub use outlet::{BranchSet, Chooser, Router};
 pub use report::{PipelineEnd, Report, StageReport};
 pub use running::{Running, View};
 pub use transform::{BoxTransform, Step, Transform};

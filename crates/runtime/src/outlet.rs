@@ -1,14 +1,21 @@
 //! Where a stage's output goes when it is not a sink: one edge, a fork, a partition, or a side output.
 
+mod choice;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, Payload, Records, Share, Ticket, Wait};
 
+use crate::clock::Clock;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx, SendError, Sent};
+use crate::faults::{Faults, ask_rows};
 use crate::stage::{Ended, Outlet, StageEnd};
+
+pub(crate) use self::choice::ChoiceOutlet;
+pub use self::choice::{BranchSet, Chooser};
 
 /// Sends to one edge.
 pub(crate) struct EdgeOutlet<P: Payload> {
@@ -305,7 +312,8 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
 
 /// Says for each row of a payload which branch it takes.
 pub trait Router<P>: Send + 'static {
-    /// Pushes one branch number a row, in row order. A number that no branch has counts as the last branch.
+    /// Pushes one branch number a row, in row order. A number that no branch has counts as the last branch. A panic costs
+    /// the row whose number would have come next, and no other.
     fn route(&mut self, payload: &P, branches: &mut Vec<usize>);
 }
 
@@ -314,18 +322,18 @@ pub(crate) struct PartitionOutlet<P: Payload, R> {
     arms: Arms<P>,
     router: R,
     routes: Vec<usize>,
+    faults: Faults,
+    clock: Clock,
 }
 
 impl<P: Payload, R: Router<P>> PartitionOutlet<P, R> {
-    pub(crate) fn new(branches: Vec<EdgeTx<Batch<P>>>, router: R) -> Self {
+    pub(crate) fn new(branches: Vec<EdgeTx<Batch<P>>>, router: R, clock: Clock) -> Self {
         let branches = branches.into_iter().map(|tx| (tx, true)).collect();
-        Self { arms: Arms::new(branches), router, routes: Vec::new() }
+        Self { arms: Arms::new(branches), router, routes: Vec::new(), faults: Faults::default(), clock }
     }
 
     /// Puts each run of rows with the same branch in line for it; runs of one branch are joined where they can be.
     fn partition(&mut self, batch: Batch<P>) {
-        self.routes.clear();
-        self.router.route(&batch.payload, &mut self.routes);
         let last = self.arms.0.len() - 1;
         let mut rest = Some(batch);
         let mut rows = self.routes.as_slice();
@@ -335,14 +343,18 @@ impl<P: Payload, R: Router<P>> PartitionOutlet<P, R> {
             if !rows.is_empty() {
                 rest = Some(piece.split_off(u32::try_from(run).unwrap_or(u32::MAX)));
             }
-            let line = &mut self.arms.0[(*first).min(last)].waiting;
-            let leftover = match line.back_mut() {
-                Some(open) => open.append(piece).err(),
-                None => Some(piece),
-            };
-            line.extend(leftover);
+            put_in_line(&mut self.arms.0[(*first).min(last)].waiting, piece);
         }
     }
+}
+
+/// Joins the batch to the last in line where that can be.
+fn put_in_line<P: Payload>(line: &mut VecDeque<Batch<P>>, batch: Batch<P>) {
+    let leftover = match line.back_mut() {
+        Some(open) => open.append(batch).err(),
+        None => Some(batch),
+    };
+    line.extend(leftover);
 }
 
 impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
@@ -352,11 +364,14 @@ impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         if let Some(mut batch) = slot.take() {
-            cx.count_sent(batch.records());
             cx.own_outbound(&mut batch);
+            let Self { router, routes, faults, .. } = self;
+            ask_rows(&mut batch, routes, faults, cx, |payload, routes| router.route(payload, routes));
+            cx.count_sent(batch.records());
             self.partition(batch);
         }
-        self.arms.sent().await
+        self.arms.sent().await?;
+        self.faults.heed(self.clock, cx).await
     }
 
     async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {

@@ -73,13 +73,8 @@ where
         self.ahead = Lease::none();
         let step = self.run(&mut waiting.rows, &mut payload, cx);
         let open = u32::from(self.current.is_some());
-        let mut batch = self.take_tickets(&mut waiting, payload, lease, open, cx);
-        if batch.records() > 0 {
-            match cx.cover(&mut batch) {
-                Ok(()) => *out = Some(batch),
-                Err(nack) => cx.refuse(batch, nack),
-            }
-        }
+        let batch = self.take_tickets(&mut waiting, payload, lease, open, cx);
+        cx.emit(batch, out);
         if let Some(next) = self.current.as_mut().and_then(Peekable::peek) {
             // Only for a record larger than the largest batch is there nothing reserved.
             self.ahead = cx.account().overdraw(Bytes::new(next.weigh() as u64)).unwrap_or_default();
