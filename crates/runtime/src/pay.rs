@@ -117,17 +117,22 @@ impl StageContext {
 
     /// Makes the rows of a batch that leaves the stage its own, where a fork shares them and there is memory for it.
     pub(crate) fn own_outbound<P: Payload>(&self, batch: &mut Batch<P>) {
-        if batch.payload.is_shared()
-            && let Some(lease) = self.outbound.try_lease(batch.payload.weight().bytes)
-        {
-            batch.payload.make_own();
-            batch.lease = lease;
-        }
+        own(batch, &self.outbound);
     }
 
     /// Whether `lease` is charged to what the stage has in hand.
     pub(crate) fn is_in_hand(&self, lease: &Lease) -> bool {
         lease.account().is_some_and(|account| account.is(&self.account))
+    }
+}
+
+/// Makes the rows of `batch` its own, where a fork shares them and `account` has memory for it.
+pub(crate) fn own<P: Payload>(batch: &mut Batch<P>, account: &Account) {
+    if batch.payload.is_shared()
+        && let Some(lease) = account.try_lease(batch.payload.weight().bytes)
+    {
+        batch.payload.make_own();
+        batch.lease = lease;
     }
 }
 

@@ -135,7 +135,14 @@ impl StageLaunch<'_> {
     /// What a delivery of this stage needs; `due` is where it says how long it may wait.
     pub(super) fn delivery_tools(&self, due: Due, keeps_letters: bool) -> DeliveryTools {
         let (times, counter) = (self.times.clone(), self.counter.clone());
-        DeliveryTools { clock: self.clock(), times, due, counter, keeps_letters }
+        DeliveryTools {
+            clock: self.clock(),
+            times,
+            due,
+            counter,
+            outbound: self.outbound_account.clone(),
+            keeps_letters,
+        }
     }
 
     /// A port for dead letters, with the stage's clock in it.

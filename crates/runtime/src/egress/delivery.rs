@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidegate_flow::{
-    Batch, FlowCounter, Meta, Nack, NackKind, Outcome, Payload, Records, Spares, StageClock, Ticket, Time, Wait,
+    Account, Batch, FlowCounter, Meta, Nack, NackKind, Outcome, Payload, Records, Spares, StageClock, Ticket, Time,
+    Wait,
 };
 
 use super::{Accepted, Sink, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
+use crate::pay::own;
 use crate::probe::Due;
 use crate::stage::Ended;
 
@@ -24,6 +26,8 @@ pub(crate) struct DeliveryTools {
     /// When the wait of this delivery ends at the latest.
     pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
+    /// Pays for rows that are copied because a fork shares them.
+    pub(crate) outbound: Account,
     /// Whether what is refused for good goes to a dead letter port, or back to its source.
     pub(crate) keeps_letters: bool,
 }
@@ -158,7 +162,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     async fn partly_delivered(&mut self, attempt: Attempt<P>, refused: Vec<(u32, Nack)>) -> Result<(), Ended> {
         let Attempt { mut batch, tries } = attempt;
         // Rows that a fork shares could not be joined again.
-        cx.own_outbound(&mut batch);
+        own(&mut batch, &self.tools.outbound);
         let mut culprits = Vec::with_capacity(refused.len());
         for (row, nack) in refused.into_iter().rev() {
             let behind = batch.split_off(row + 1);
