@@ -372,7 +372,7 @@ fn row_count(weight: Weight) -> u32 {
 mod tests {
     use super::*;
     use crate::units::Bytes;
-    use crate::{AccountSpec, Budget};
+    use crate::{AccountSpec, Budget, Items};
 
     /// A payload of one record that joins with nothing.
     #[derive(Debug)]
@@ -389,6 +389,23 @@ mod tests {
             Err(other)
         }
         fn remove_rows(&mut self, _rows: &[u32]) {}
+    }
+
+    #[test]
+    fn some_expired_rows_of_a_fork_go_only_where_a_copy_is_paid_for() {
+        let budget = Budget::new(Bytes::new(100));
+        let account = budget.account("test", AccountSpec::holding(Bytes::new(100))).unwrap();
+        let mut whole = Batch::detached((0..8_u64).collect::<Items<u64>>());
+        whole.lease = account.try_lease(Bytes::new(64)).unwrap();
+        whole.meta.deadlines = Deadlines::from_column((0..8).map(Time::from_nanos).collect());
+        let [mut one, mut other] = <[_; 2]>::try_from(whole.fork(2)).unwrap();
+        assert_eq!(one.expire(Time::from_nanos(1)), Records::ZERO, "36 bytes are left, and the rows weigh 64");
+        assert_eq!((one.records(), account.used().get()), (8, 64));
+        assert_eq!(one.expire(Time::from_nanos(7)).get(), 8, "all of them need no copy");
+        drop(one);
+        assert_eq!(other.expire(Time::from_nanos(1)).get(), 2, "nobody else holds the rows any more");
+        assert!(!other.payload.is_shared());
+        assert_eq!(account.used().get(), 64);
     }
 
     #[test]

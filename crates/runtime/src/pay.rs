@@ -165,3 +165,84 @@ pub(crate) fn pay_held(lease: &mut Lease, bytes: Bytes, held: &Account) -> bool 
     ((edge || bytes <= lease.bytes()) && lease.resize(bytes).is_ok())
         || (lease.rebind(held).is_ok() && lease.resize(bytes).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tidegate_flow::{AccountSpec, Budget, Items, Share as _, Weight};
+
+    use super::*;
+    use crate::testkit::lone_context;
+
+    /// A context with nothing but what is reserved: in hand `(minimum, overdraft)`, and on its way.
+    fn tight(hand: (u64, u64), outbound: u64) -> StageContext {
+        let budget = Budget::new(Bytes::new(hand.0 + hand.1 + outbound));
+        let hand = AccountSpec::holding(Bytes::new(hand.0)).overdraft(Bytes::new(hand.1));
+        let mut cx = lone_context("tight").unwrap();
+        cx.account = budget.account("hand", hand).unwrap();
+        cx.held = budget.account("held", AccountSpec::holding(Bytes::ZERO)).unwrap();
+        cx.outbound = budget.account("outbound", AccountSpec::holding(Bytes::new(outbound))).unwrap();
+        cx.chunk = Weight::new(1_000, 80);
+        cx
+    }
+
+    fn batch(rows: u64) -> Batch<Items<u64>> {
+        Batch::detached((0..rows).collect())
+    }
+
+    fn let_go(cx: &StageContext, batch: &mut Batch<Items<u64>>) -> bool {
+        cx.poll_let_go(&mut Context::from_waker(std::task::Waker::noop()), batch).is_ready()
+    }
+
+    #[test]
+    fn what_left_the_stage_takes_no_room_from_its_next_output() {
+        let cx = tight((80, 80), 160);
+        let mut first = batch(20);
+        cx.cover(&mut first).unwrap();
+        assert!(let_go(&cx, &mut first), "there is room on its way");
+        let mut second = batch(20);
+        cx.cover(&mut second).unwrap();
+        assert!(!let_go(&cx, &mut second), "the first one has not moved on");
+        drop(first);
+        assert!(let_go(&cx, &mut second));
+        assert_eq!((cx.account.used().get(), cx.outbound.used().get()), (0, 160));
+    }
+
+    #[test]
+    fn a_batch_with_no_room_on_its_way_goes_on_alone() {
+        let cx = tight((160, 0), 80);
+        let mut large = batch(20);
+        cx.cover(&mut large).unwrap();
+        assert!(let_go(&cx, &mut large), "it waits for nobody: only itself holds the memory");
+        assert!(cx.is_in_hand(&large.lease));
+    }
+
+    #[test]
+    fn a_lease_does_not_grow_where_another_stage_counts_on_the_room() {
+        let (cx, other) = (tight((160, 0), 0), tight((160, 0), 0));
+        let mut batch = batch(10);
+        batch.lease = other.account.try_lease(Bytes::new(40)).unwrap();
+        cx.cover(&mut batch).unwrap();
+        assert_eq!((cx.account.used().get(), other.account.used().get()), (80, 0));
+    }
+
+    #[test]
+    fn rows_of_a_fork_are_copied_in_parts_that_are_paid_for() {
+        let cx = tight((80, 0), 0);
+        let fork = tight((200, 0), 0);
+        let mut mine = batch(25);
+        mine.lease = fork.account.try_lease(Bytes::new(200)).unwrap();
+        let sibling = Batch { lease: mine.lease.share(), ..Batch::detached(mine.payload.share()) };
+        let (rest, owned) = cx.own(&mut mine);
+        owned.unwrap();
+        let mut rest = rest.unwrap();
+        assert_eq!((mine.records(), rest.records(), cx.account.used().get()), (10, 15, 80));
+        assert!(!mine.payload.is_shared() && rest.payload.is_shared());
+        drop((mine, sibling));
+        let (none, owned) = cx.own(&mut rest);
+        owned.unwrap();
+        assert!(none.is_none(), "nobody else holds the rows, so they are not copied in parts");
+        assert_eq!((fork.account.used().get(), cx.account.used().get()), (120, 0));
+    }
+}

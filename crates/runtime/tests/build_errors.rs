@@ -81,7 +81,13 @@ fn an_edge_with_settings_that_make_no_sense() {
 #[test]
 fn minima_above_the_budget_with_the_sum_spelled_out() {
     assert_eq!(
-        refused_with(|builder| builder.budget(kib(256)), |builder| line(builder, EdgeSpec::new("to-store"))),
+        refused_with(
+            |builder| builder.budget(kib(256)),
+            |builder| {
+                let orders = builder.source("orders", source::iter(numbers())).map(|order| order);
+                orders.edge(EdgeSpec::new("to-store")).sink("store", sink::null());
+            }
+        ),
         "pipeline \"shop\" cannot run:
   - the memory budget is too small by 576 KiB:
       to-store      64 KiB  edge

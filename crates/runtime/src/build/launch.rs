@@ -221,3 +221,42 @@ impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use tidegate_flow::{AccountSpec, Budget, Items};
+
+    use super::*;
+
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_producer_is_woken_for_its_whole_lease_and_not_for_what_its_batch_retains() {
+        let budget = Budget::new(Bytes::new(200));
+        let account = |name, bytes| budget.account(name, AccountSpec::edge(Bytes::new(bytes))).unwrap();
+        let (full, stage) = (account("edge", 100), account("stage", 100));
+        let edge = EdgeAccount::default();
+        edge.bind(full.clone());
+        let queued = full.try_lease(Bytes::new(50)).unwrap();
+        let mut batch = Batch::detached((0..5_u64).collect::<Items<u64>>());
+        batch.lease = stage.try_lease(Bytes::new(80)).unwrap();
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        assert!(!edge.charge(&mut batch));
+        edge.wake_when_free(&batch, &Waker::from(Arc::clone(&woken)));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "40 bytes would fit, but the lease of 80 has to move");
+        drop(queued);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(edge.charge(&mut batch));
+    }
+}

@@ -237,3 +237,31 @@ where
         2
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tidegate_flow::{Payload as _, Weight};
+
+    use super::*;
+    use crate::testkit::lone_context;
+
+    #[test]
+    fn the_record_looked_at_is_paid_for_until_it_is_sent() {
+        let mut cx = lone_context("expand").unwrap();
+        cx.chunk = Weight::new(1_000, 100);
+        let texts = |n: u64| (0..n).map(|_| "x".repeat(176)).collect::<Vec<String>>().into_iter();
+        let mut expand = Expand::new(texts);
+        expand.open(&cx);
+        let input = Batch::detached(std::iter::once(2).collect::<Items<u64>>());
+        cx.count_taken(1);
+        let mut out = None;
+        assert_eq!(expand.process(input, &mut out, &mut cx), Step::More);
+        let first = out.take().unwrap();
+        assert_eq!(cx.account().used() - first.payload.retained_bytes(), Bytes::new(200));
+        assert_eq!(expand.resume(&mut out, &mut cx), Step::Done);
+        drop(first);
+        assert_eq!(cx.account().used(), out.unwrap().payload.retained_bytes());
+    }
+}
