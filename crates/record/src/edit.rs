@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::json::{self, Invalid, Shape};
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::row::{Form, Row};
 use crate::rows::{Body, Edit, NO_EDIT};
 use place::{Place, place, without};
@@ -48,7 +48,7 @@ impl<'a> RowMut<'a> {
     /// The row, to read.
     #[must_use]
     pub fn as_row(&self) -> Row<'_> {
-        Row::new(self.body, &self.body.rows[self.number])
+        Row::new(self.body, self.number)
     }
 
     /// `. = parse_json!(.message)`: checks the whole message (syntax, UTF-8, depth) and makes it the record. The bytes
@@ -68,21 +68,31 @@ impl<'a> RowMut<'a> {
         if self.body.rows[self.number].form == Form::Object {
             return self.parse_inner_message();
         }
-        let mut index = std::mem::take(&mut self.body.index);
-        index.row = 0;
+        let shape = self.scan().map_err(NotAnObject::Invalid)?;
         let text = self.as_row().bytes();
-        let scanned = json::scan(text, &mut index.members).map_err(NotAnObject::Invalid);
-        let kind = json::kind(text);
-        if scanned.is_ok() && kind == json::Kind::Object {
-            index.row = self.number + 1;
+        if text.get(shape.start) != Some(&b'{') {
+            return Err(NotAnObject::Other(json::kind(text)));
         }
-        self.body.index = index;
-        let shape = scanned?;
-        if kind != json::Kind::Object {
-            return Err(NotAnObject::Other(kind));
-        }
-        self.body.rows[self.number].form = Form::Object;
+        let own = &mut self.body.rows[self.number];
+        own.form = Form::Object;
+        own.is_plain = shape.has_plain_keys();
         Ok(shape)
+    }
+
+    /// Notes where the members of the record stand, so that the next accesses to this row need not search: worth it
+    /// from the second access on. Does nothing for a row in the form of a message, or where it is known already.
+    pub fn index(&mut self) {
+        if self.as_row().form() == Form::Object && self.body.index.of(self.number).is_none() {
+            // What is no JSON (only where a caller broke its promise) is searched the slow way.
+            let _ = self.scan();
+        }
+    }
+
+    fn scan(&mut self) -> Result<Shape, Invalid> {
+        let Body { index, pieces, text, rows, .. } = &mut *self.body;
+        let entry = &rows[self.number];
+        let held = if entry.is_written { &text[..] } else { pieces.bytes(entry.piece) };
+        index.build(self.number, held.get(entry.range()).unwrap_or_default())
     }
 
     /// Sets the value at `path` to `json`, which must be one JSON value. Objects and arrays on the way are made where
@@ -94,8 +104,10 @@ impl<'a> RowMut<'a> {
             return self.replace(json);
         }
         self.enter_object();
-        let spot = place(self.as_row().bytes(), path.segments());
-        if !self.fits(&spot) {
+        self.index();
+        let index = self.body.index.of(self.number);
+        let spot = place(self.as_row().bytes(), path.segments(), index);
+        if !self.fits(path, &spot) {
             self.settle_edits();
             return self.set(path, json);
         }
@@ -126,24 +138,18 @@ impl<'a> RowMut<'a> {
         debug_assert!(json::validate(json).is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
         let entry = self.body.rows[self.number];
         self.body.bytes -= self.body.weigh(&entry);
-        if entry.is_written && entry.range().end == self.body.text.len() {
-            // The last of the side buffer is this row itself: it is written over.
-            self.body.text.truncate(entry.range().start);
-        }
+        self.body.unwrite(&entry);
         let range = self.body.write(json);
         let own = &mut self.body.rows[self.number];
         own.move_to(range);
         own.is_written = true;
         own.edits = NO_EDIT;
         own.form = Form::Object;
+        own.is_plain = false;
         let own = *own;
         self.body.bytes += self.body.weigh(&own);
-        self.forget_index();
-    }
-
-    fn forget_index(&mut self) {
-        if self.body.index.row == self.number + 1 {
-            self.body.index.row = 0;
+        if self.body.index.of(self.number).is_some() {
+            self.body.index.forget();
         }
     }
 
@@ -176,11 +182,14 @@ impl<'a> RowMut<'a> {
         Ok(shape)
     }
 
-    /// Whether a new splice can stand beside those that are there.
-    fn fits(&self, spot: &Place<'_>) -> bool {
+    /// Whether a new splice can stand beside those that are there. One within an array may have moved its elements.
+    fn fits(&self, path: &Path, spot: &Place<'_>) -> bool {
         let row = self.as_row();
         if !row.is_edited() {
             return true;
+        }
+        if path.segments().iter().any(Segment::is_index) {
+            return false;
         }
         let cut = spot.cut();
         let entry = &self.body.rows[self.number];

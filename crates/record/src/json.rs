@@ -9,8 +9,8 @@ mod scan;
 mod text;
 mod word;
 
+pub(crate) use find::{Members, field, first_field, key_is, skip_space};
 pub use find::{elements, find, members};
-pub(crate) use find::{field, key_is, skip_space};
 pub use scan::{Invalid, MAX_DEPTH, Member, Shape, Why, scan};
 pub use text::{quote, unquote};
 

@@ -14,7 +14,7 @@ use crate::edit::RowMut;
 use crate::origin::Origin;
 use crate::row::{Form, Row};
 
-pub(crate) use body::{Body, Edit, Entry, NO_EDIT, narrow};
+pub(crate) use body::{Body, Edit, Entry, Index, NO_EDIT, narrow};
 
 /// Rows of bytes in slabs that stay in wire form. The payload of every batch in the program.
 ///
@@ -89,13 +89,13 @@ impl Rows {
     pub fn row(&self, n: usize) -> Row<'_> {
         let (body, first) = self.body();
         assert!(n < self.len(), "row {n} of {}", self.len());
-        Row::new(body, &body.rows[first + n])
+        Row::new(body, first + n)
     }
 
     /// The rows, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        let (body, _) = self.body();
-        self.entries().iter().map(move |entry| Row::new(body, entry))
+        let (body, first) = self.body();
+        (first..first + self.len()).map(move |number| Row::new(body, number))
     }
 
     /// Row `n`, to change it. Rows that are shared with a fork's sibling are first copied out (their table and edits,
@@ -103,6 +103,7 @@ impl Rows {
     ///
     /// # Panics
     /// Where there are fewer.
+    #[inline]
     pub fn row_mut(&mut self, n: usize) -> RowMut<'_> {
         let body = self.own();
         assert!(n < body.rows.len(), "row {n} of {}", body.rows.len());

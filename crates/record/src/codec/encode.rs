@@ -130,7 +130,7 @@ impl Rows {
     }
 
     fn write<'a>(&'a self, encoder: Encoder, out: &mut Encoded<'a>, may_keep: bool) {
-        let (body, _) = self.body();
+        let (body, first) = self.body();
         let entries = self.entries();
         let delimiter = encoder.delimiter();
         let mut envelope = Envelope::default();
@@ -160,7 +160,7 @@ impl Rows {
             if encoder.framing == EncodeFraming::JsonArray && number > 0 {
                 out.made.push(b',');
             }
-            encoder.write_row(Row::new(body, entry), &mut envelope, &mut out.made);
+            encoder.write_row(Row::new(body, first + number), &mut envelope, &mut out.made);
             out.made.extend(delimiter);
             number += 1;
         }

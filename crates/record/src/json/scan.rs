@@ -30,8 +30,8 @@ pub struct Shape {
     pub end: usize,
     /// Whether a key, at any depth, has an escape in it. Such a key cannot be compared as bytes.
     pub has_escaped_keys: bool,
-    /// Whether two members at the top level have the same name, or there are too many to tell. In objects further down
-    /// it is not looked for.
+    /// Whether two members at the top level have the same name as it is written (escapes are not decoded), or there are
+    /// too many to tell. In objects further down it is not looked for.
     pub has_duplicate_keys: bool,
     /// Whether a number is too long or too large to be sure that it fits 64 bits: more than 18 digits, or an exponent
     /// of more than two.
@@ -42,7 +42,13 @@ impl Shape {
     /// Whether the members can be found and changed as bytes, and any reader makes the same of the numbers.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
-        !self.has_escaped_keys && !self.has_duplicate_keys && !self.has_wide_numbers
+        self.has_plain_keys() && !self.has_wide_numbers
+    }
+
+    /// Whether the members at the top level can be told apart by the bytes of their names.
+    #[must_use]
+    pub const fn has_plain_keys(&self) -> bool {
+        !self.has_escaped_keys && !self.has_duplicate_keys
     }
 }
 

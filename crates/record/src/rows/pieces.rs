@@ -29,6 +29,12 @@ impl Pieces {
         }
     }
 
+    /// The bytes of a piece.
+    #[inline]
+    pub(crate) fn bytes(&self, number: u32) -> &[u8] {
+        self.get(number).map_or(&[][..], |piece| &piece.slab[..])
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.len()
     }
