@@ -16,11 +16,18 @@ pub(crate) struct Kept {
     /// Answers of the sink, in order; afterwards it accepts.
     refusals: Arc<Mutex<Vec<Nack>>>,
     arrived: Arc<tokio::sync::Notify>,
+    /// Whether the sink waits.
+    shut: tokio::sync::watch::Sender<bool>,
 }
 
 impl Kept {
     pub(crate) fn texts(&self) -> Vec<String> {
         self.texts.lock().unwrap().clone()
+    }
+
+    /// Lets the sink wait, or go on.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shut.send_replace(shut);
     }
 
     pub(crate) fn refuse(&self, nack: Nack) {
@@ -42,6 +49,8 @@ impl Kept {
 
 impl Sink<Rows> for Kept {
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
+        // The sender is `self`.
+        drop(self.shut.subscribe().wait_for(|shut| !shut).await);
         if let Some(nack) = self.refusals.lock().unwrap().pop() {
             return Err(nack);
         }
@@ -87,4 +96,29 @@ pub(crate) async fn run(kept: &Kept, source: impl FnOnce(SourceSlot<'_>)) -> Ran
     let report = start(&cx, kept, source).wait().await;
     report.ledger.check().unwrap();
     Ran { report, cx }
+}
+
+/// A folder for a test, removed with this.
+pub(crate) struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A new, empty folder.
+pub(crate) fn folder() -> Folder {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("tidegate-components-{}-{number}", std::process::id()));
+    drop(std::fs::remove_dir_all(&path));
+    std::fs::create_dir_all(&path).unwrap();
+    Folder(path)
 }

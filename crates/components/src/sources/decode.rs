@@ -31,19 +31,27 @@ impl Decoder {
 
     /// Decodes the rows, and removes those that cannot be. The envelope becomes fields of decoded objects, where they do
     /// not have such fields of their own.
-    pub(super) fn decode(&mut self, rows: &mut Rows, origin: &Origin) {
+    pub(super) fn decode(&mut self, rows: &mut Rows) {
         match self.codec {
             DecodingCodec::Bytes => {}
-            DecodingCodec::Json => self.decode_json(rows, origin),
+            DecodingCodec::Json => self.decode_json(rows),
         }
     }
 
-    fn decode_json(&mut self, rows: &mut Rows, origin: &Origin) {
+    fn decode_json(&mut self, rows: &mut Rows) {
+        let mut last: Option<Arc<Origin>> = None;
         let mut envelope = Vec::new();
-        origin.for_each_field(|name, text| envelope.push((Path::field(name), text.to_vec())));
         self.refused.clear();
         for (number, at) in (0..rows.len()).zip(0_u32..) {
             let mut row = rows.row_mut(number);
+            let origin = row.as_row().origin();
+            if let Some(origin) = origin
+                && !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, origin))
+            {
+                envelope.clear();
+                origin.for_each_field(|name, text| envelope.push((Path::field(name), text.to_vec())));
+                last = Some(Arc::clone(origin));
+            }
             if row.parse_message().is_err() {
                 self.refused.push(at);
                 continue;

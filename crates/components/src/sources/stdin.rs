@@ -240,7 +240,7 @@ impl Source for Reader {
             // Not for a single stream, which may always keep a slab.
             Outcome::NoMemory => return Err(Cause::from("no memory for a line of the standard input")),
         }
-        self.decoder.decode(&mut rows, &origin);
+        self.decoder.decode(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }
 }
