@@ -13,6 +13,8 @@ pub mod options;
 pub mod value;
 
 mod clock;
+#[cfg(test)]
+mod testkit;
 
 pub mod sinks;
 pub mod sources;
@@ -25,6 +27,9 @@ pub use tidegate_record::Rows;
 #[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
+    sources::file::KIND,
+    sources::socket::KIND,
+    sources::stdin::KIND,
 ];
 
 /// Every transform, by name.

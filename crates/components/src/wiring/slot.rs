@@ -106,3 +106,14 @@ impl SinkSlot<'_> {
         self.flow.sink_with(&self.name, sink, options);
     }
 }
+
+/// The slot of a source whose records go to `port`.
+#[cfg(test)]
+pub(crate) fn lone_source<'a>(
+    name: &str,
+    cx: &'a BuildContext,
+    builder: &'a PipelineBuilder,
+    port: &'a Port<Rows>,
+) -> SourceSlot<'a> {
+    SourceSlot { name: name.into(), cx, builder, stage: Stage { steps: Vec::new(), end: End::To(port) } }
+}
