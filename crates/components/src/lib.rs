@@ -44,6 +44,7 @@ pub static TRANSFORMS: &[TransformKind] = &[
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
     sinks::console::KIND,
+    sinks::dead_letters::KIND,
     sinks::file::KIND,
     sinks::http::KIND,
     sinks::socket::KIND,
