@@ -1,4 +1,4 @@
-//! The sinks against real servers on free loopback ports, and real files.
+//! The sinks against real servers on free loopback ports and real files, and transforms before them.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,3 +12,5 @@ mod file;
 mod http;
 mod rig;
 mod socket;
+mod tls;
+mod transforms;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use tidegate_components::contract::{
     BuildContext, Check, Delivery, Depth, Exposure, Problem, SinkConfig, SourceConfig, StartError,
 };
 use tidegate_components::wiring::{Input, Node, Part, SourceSlot, join};
-use tidegate_components::{Rows, SINKS};
+use tidegate_components::{Rows, SINKS, TRANSFORMS};
 use tidegate_flow::{Cause, Outcome, Weight};
 use tidegate_record::{Form, Origin, Timestamp};
 use tidegate_runtime::{NoCommit, Pipeline, Pull, Readiness, Report, Running, Source};
@@ -57,19 +58,19 @@ impl Source for Given {
         Ok(if self.next.is_some() { Readiness::Ready } else { Readiness::Ended })
     }
 
-    /// Objects are given in the form of objects, anything else as messages.
+    /// Objects are given in the form of objects, anything else, and what is behind `> `, as messages.
     fn read(&mut self, _room: Weight, mut rows: Rows) -> Result<Pull<Rows, ()>, Cause> {
         let origin = Arc::new(Origin::new("given", Timestamp::from_unix_nanos(READ_AT)).with_host("h1"));
         for text in self.next.take().into_iter().flatten() {
             let form = if text.starts_with('{') { Form::Object } else { Form::Message };
-            rows.push_copy(text.as_bytes(), form, &origin);
+            rows.push_copy(text.trim_start_matches("> ").as_bytes(), form, &origin);
         }
         Ok(Pull { payload: rows, position: Some(()) })
     }
 }
 
 /// The configuration of a sink, from JSON.
-pub(crate) fn config(json: &serde_json::Value) -> Box<dyn SinkConfig> {
+pub(crate) fn config(json: &Value) -> Box<dyn SinkConfig> {
     let mut options = json.clone();
     let kind = options.as_object_mut().unwrap().remove("type").unwrap();
     let kind = SINKS.iter().find(|known| known.name == kind).unwrap();
@@ -77,7 +78,7 @@ pub(crate) fn config(json: &serde_json::Value) -> Box<dyn SinkConfig> {
 }
 
 /// What is wrong with the configuration of a sink.
-pub(crate) fn problems(json: &serde_json::Value, depth: Depth) -> Vec<Problem> {
+pub(crate) fn problems(json: &Value, depth: Depth) -> Vec<Problem> {
     let cx = BuildContext::new("unused");
     let mut check = Check::new(&cx, depth);
     config(json).check(&mut check);
@@ -85,8 +86,26 @@ pub(crate) fn problems(json: &serde_json::Value, depth: Depth) -> Vec<Problem> {
 }
 
 /// The keys that the problems are about.
-pub(crate) fn keys(json: &serde_json::Value) -> Vec<String> {
+pub(crate) fn keys(json: &Value) -> Vec<String> {
     problems(json, Depth::Values).into_iter().map(|problem| problem.key).collect()
+}
+
+/// A node of a plan; inputs are written as in a file.
+pub(crate) fn node(name: &str, inputs: &[&str], part: Part) -> Node {
+    let input = |text: &&str| match text.split_once('.') {
+        Some((node, output)) => Input::named(node, output),
+        None => Input::of(*text),
+    };
+    let inputs = inputs.iter().map(input).collect();
+    Node { name: name.into(), inputs, buffer: None, dead_letters: None, part }
+}
+
+/// The configuration of a transform, from JSON.
+pub(crate) fn transform(json: &Value) -> Part {
+    let mut options = json.clone();
+    let kind = options.as_object_mut().unwrap().remove("type").unwrap();
+    let kind = TRANSFORMS.iter().find(|known| known.name == kind).unwrap();
+    Part::Transform((kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options)).unwrap())
 }
 
 /// A pipeline that runs, and the way into it.
@@ -97,22 +116,20 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// A sink, and where there is another one, that for its dead letters.
-    pub(crate) fn new(sink: &serde_json::Value, letters: Option<&serde_json::Value>) -> Self {
+    pub(crate) fn new(sink: &Value, letters: Option<&Value>) -> Self {
         assert_eq!(problems(sink, Depth::Values), [], "{sink}");
+        let mut out = node("out", &["in"], Part::Sink(config(sink)));
+        out.dead_letters = letters.map(|_| "letters".into());
+        let letters = letters.map(|letters| node("letters", &[], Part::Sink(config(letters))));
+        Self::wired(std::iter::once(out).chain(letters))
+    }
+
+    /// Nodes that take what is sent from the node `in`.
+    pub(crate) fn wired(nodes: impl IntoIterator<Item = Node>) -> Self {
         let (input, batches) = mpsc::channel(64);
-        let node = |name: &str, inputs: Vec<Input>, part: Part| Node {
-            name: name.into(),
-            inputs,
-            buffer: None,
-            dead_letters: (name == "out" && letters.is_some()).then(|| "letters".into()),
-            part,
-        };
-        let mut nodes = vec![
-            node("in", Vec::new(), Part::Source(Box::new(Given { batches, next: None }))),
-            node("out", vec![Input::of("in")], Part::Sink(config(sink))),
-        ];
-        nodes.extend(letters.map(|letters| node("letters", Vec::new(), Part::Sink(config(letters)))));
+        let source = node("in", &[], Part::Source(Box::new(Given { batches, next: None })));
         let builder = Pipeline::builder("rig").batch(Weight::new(256, 1 << 16));
+        let nodes = std::iter::once(source).chain(nodes).collect();
         join(&builder, nodes, &BuildContext::new("unused")).unwrap();
         Self { input: Some(input), running: builder.build().unwrap().start() }
     }
