@@ -182,16 +182,18 @@ fn a_slice_stays_within_its_range() {
 }
 
 #[test]
-fn an_unmetered_buffer_is_filled_again_by_its_only_holder() {
-    let mut buffer = SlabBuf::unmetered(8);
-    assert_eq!((buffer.capacity(), buffer.put(b"123456789")), (8, 8));
-    let slab = buffer.freeze();
-    assert!(slab.account().is_none());
-    assert_eq!(slab.retained_bytes().get(), 8);
-    let part = slab.slice(2..4);
-    let slab = slab.try_into_buf().map(drop).expect_err("two handles share the buffer");
-    drop(slab);
-    let again = part.try_into_buf().expect("the last handle");
-    assert_eq!((again.len(), again.capacity()), (0, 8));
-    assert!(Slab::default().try_into_buf().is_err());
+fn ranges_of_one_buffer_can_become_one_range() {
+    let (_budget, _account, pool) = pool(200, 2);
+    let whole = slab(&pool, b"0123456789");
+    let mut range = whole.slice(2..4);
+    assert_eq!(range.extend_over(&whole.slice(6..8)), Some(4));
+    assert_eq!(&*range, b"234567");
+    assert_eq!(range.extend_over(&whole.slice(3..5)), Some(1));
+    assert_eq!(&*range, b"234567", "what is covered changes nothing");
+    assert_eq!(range.extend_over(&whole.slice(1..3)), None, "it begins before");
+    let other = slab(&pool, b"0123456789");
+    assert_eq!(range.extend_over(&other.slice(4..)), None, "another buffer");
+    assert_eq!(range.extend_over(&Slab::default()), None);
+    assert_eq!(&*range, b"234567");
+    assert_eq!(Slab::default().extend_over(&Slab::default()), Some(0));
 }
