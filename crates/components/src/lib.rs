@@ -14,6 +14,8 @@ pub mod value;
 
 mod clock;
 pub mod template;
+#[cfg(test)]
+mod testkit;
 
 pub mod sinks;
 pub mod sources;
@@ -26,6 +28,8 @@ pub use tidegate_record::Rows;
 #[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
+    sources::socket::KIND,
+    sources::stdin::KIND,
 ];
 
 /// Every transform, by name.
