@@ -147,7 +147,7 @@ impl Parts {
                 (Part::Source(source), _) => Ok(Waiting::Source(source)),
                 (Part::Transform(transform), flow) => {
                     heads.extend(flow.map(|flow| (at, flow)));
-                    transform.build(cx).map(Waiting::Transform)
+                    transform.build(&cx.for_node(&name)).map(Waiting::Transform)
                 }
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {

@@ -60,7 +60,7 @@ fn what_is_dropped_can_go_elsewhere_with_the_reason() {
     let remap: Remap =
         serde_json::from_str(&config(source, ", \"drop_on_error\": true, \"reroute_dropped\": true")).unwrap();
     assert_eq!(remap.outputs(), ["", "dropped"]);
-    let built = Box::new(remap).build(&BuildContext::new("data")).unwrap();
+    let built = Box::new(remap).build(&BuildContext::new("data").for_node(&"bench".into())).unwrap();
     let BuiltTransform::StepThenChoice { step, holds, mut chooser } = built else { panic!("it has one output") };
     let mut bench = Bench::new(BuiltTransform::Step { step, holds });
     let (out, _) = bench.process(Rows::from_texts(["{}", "b", "{\"a\":1}", "c"]));
