@@ -71,7 +71,6 @@ struct Hole {
 
 impl Sink<Rows> for Hole {
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
-        // tidy: allow(banned-calls): tokio's clock, which tests pause
         let now = Instant::now();
         let mut until = now + self.latency;
         if let Some(rate) = self.rate {

@@ -115,7 +115,6 @@ impl Sink<Rows> for LetterSink {
             let mut text = Vec::new();
             write_letters(&rows, &meta, &mut text);
             let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-            // tidy: allow(banned-calls): tokio's clock, which tests pause
             let now = Instant::now();
             files.append(&path, &mut [IoSlice::new(&text)], false, now).map_err(|error| file_fault(&path, &error))
         });

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::{Meta, Nack, Share as _, kib, mib};
+use tidegate_flow::{Meta, Nack, Share as _, mib};
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
 
 pub(super) use self::open::OpenFiles;
@@ -230,6 +230,3 @@ impl Sink<Rows> for FileSink {
         self.with_writer(Writer::flush).await?
     }
 }
-
-/// The least room that a buffer for writing keeps from batch to batch, in bytes.
-const BUFFER: usize = kib(64).get() as usize;

@@ -2,7 +2,7 @@
 //!
 //! * **Accepted** means written to the socket: the kernel of this machine has it. TCP and unix streams acknowledge nothing
 //!   to the sender, so when the peer dies, at most what both kernels held for it is lost: `send_buffer_bytes` here and
-//!   the receive buffer there. A datagram may be lost at any time.
+//!   the receive buffer there. A packet may be lost at any time.
 //! * **Blocks** while the peer does not read, when the send buffer is full; and while there is no connection.
 //! * **Sheds** nothing.
 //! * **Settles** the records of a batch that were written whole before a connection broke; the others are sent again on
@@ -10,7 +10,7 @@
 //! * **Completes** with its input, when everything is written.
 //! * **Fails** never: it connects again, with pauses that grow.
 
-mod datagram;
+mod packet;
 mod stream;
 mod target;
 
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_flow::kib;
 use tidegate_runtime::{Backoff, BatchLimits, SinkPolicy};
 
-use self::datagram::DatagramSink;
+use self::packet::PacketSink;
 use self::stream::StreamSink;
 use self::target::Target;
 use super::encode::with_fields;
@@ -52,12 +52,12 @@ pub struct Socket {
     /// For `unix`: the path of the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<std::path::PathBuf>,
-    /// For `unix`: whether it is a stream or takes datagrams. Default: `stream`.
+    /// For `unix`: whether it is a stream or takes packets. Default: `stream`.
     #[serde(default)]
     pub unix_mode: UnixMode,
     /// How a record is written.
     pub encoding: Encoding,
-    /// How records are told apart in a stream. Default: a newline behind each. A datagram is always one record.
+    /// How records are told apart in a stream. Default: a newline behind each. A packet is always one record.
     #[serde(default)]
     pub framing: SinkFraming,
     /// For `tcp`: the size of the send buffer, which bounds what is under way and so how late records can be. Default:
@@ -85,7 +85,7 @@ pub struct Socket {
 pub enum Mode {
     /// A TCP connection.
     Tcp,
-    /// UDP datagrams.
+    /// UDP packets.
     Udp,
     /// A unix socket.
     #[serde(alias = "unix_stream")]
@@ -100,9 +100,9 @@ pub enum UnixMode {
     #[default]
     #[serde(alias = "stream")]
     Stream,
-    /// A datagram for each record.
-    #[serde(alias = "datagram")]
-    Datagram,
+    /// A packet for each record.
+    #[serde(rename = "Datagram", alias = "datagram")]
+    Packets,
 }
 
 const fn send_buffer() -> ByteSize {
@@ -131,8 +131,8 @@ impl Socket {
         }
     }
 
-    const fn is_datagram(&self) -> bool {
-        matches!((self.mode, self.unix_mode), (Mode::Udp, _) | (Mode::Unix, UnixMode::Datagram))
+    const fn sends_packets(&self) -> bool {
+        matches!((self.mode, self.unix_mode), (Mode::Udp, _) | (Mode::Unix, UnixMode::Packets))
     }
 
     /// It connects again without end, twice a second at first.
@@ -169,7 +169,7 @@ impl SinkConfig for Socket {
     fn accepted(&self) -> &'static str {
         match self.mode {
             Mode::Tcp => "written to the connection: the kernel of this machine has it, the peer perhaps not yet",
-            Mode::Udp => "sent as a datagram, which may be lost",
+            Mode::Udp => "sent as a packet, which may be lost",
             Mode::Unix => "written to the socket: the kernel has it",
         }
     }
@@ -181,8 +181,8 @@ impl SinkConfig for Socket {
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let (target, encoder) = (self.target()?, self.encoding.encoder(&self.framing));
         let slot = with_fields(slot, &self.encoding);
-        if self.is_datagram() {
-            slot.sink(Self::policy(), DatagramSink::new(target, encoder.codec));
+        if self.sends_packets() {
+            slot.sink(Self::policy(), PacketSink::new(target, encoder.codec));
         } else {
             let sink = StreamSink::new(target, encoder, self.connect_timeout_secs.get());
             slot.batch(BATCH).sink(Self::policy(), sink);

@@ -159,25 +159,25 @@ async fn unix_sockets_of_both_kinds_are_served() {
         json!({"type": "socket", "mode": "unix", "unix_mode": "Datagram", "path": path, "encoding": {"codec": "text"}});
     let rig = Rig::new(&sink, None);
     rig.send(["c", "d"]).await;
-    let mut datagram = [0; 16];
+    let mut packet = [0; 16];
     for text in ["c", "d"] {
-        let length = peer.recv(&mut datagram).await.unwrap();
-        assert_eq!(&datagram[..length], text.as_bytes());
+        let length = peer.recv(&mut packet).await.unwrap();
+        assert_eq!(&packet[..length], text.as_bytes());
     }
     rig.end().await;
 }
 
 #[tokio::test]
-async fn a_record_is_a_datagram_and_one_that_does_not_fit_is_refused_alone() {
+async fn a_record_is_a_packet_and_one_that_does_not_fit_is_refused_alone() {
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = peer.local_addr().unwrap().to_string();
     let rig =
         Rig::new(&json!({"type": "socket", "mode": "udp", "address": address, "encoding": {"codec": "text"}}), None);
     rig.send(["a".to_owned(), "x".repeat(70_000), "b".to_owned()]).await;
-    let mut datagram = [0; 16];
+    let mut packet = [0; 16];
     for text in ["a", "b"] {
-        let length = peer.recv(&mut datagram).await.unwrap();
-        assert_eq!(&datagram[..length], text.as_bytes());
+        let length = peer.recv(&mut packet).await.unwrap();
+        assert_eq!(&packet[..length], text.as_bytes());
     }
     let report = rig.end().await;
     assert_eq!((ended(&report, Outcome::Delivered), ended(&report, Outcome::Returned)), (2, 1), "{report}");

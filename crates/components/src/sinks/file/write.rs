@@ -11,7 +11,7 @@ use tidegate_runtime::Accepted;
 use tokio::time::Instant;
 
 use super::open::OpenFiles;
-use super::{BUFFER, Compression, File, Fsync};
+use super::{Compression, File, Fsync};
 use crate::Rows;
 use crate::template::{RowClock, Template, Zone};
 
@@ -55,13 +55,12 @@ impl Writer {
             encoder: config.encoding.encoder(&config.framing),
             compression,
             fsync: config.fsync,
-            buffer: Vec::with_capacity(BUFFER),
+            buffer: Vec::new(),
         }
     }
 
     /// Writes a batch. Where one of several files fails, the records of the others are written.
     pub(super) fn write(&mut self, job: Job) -> Result<Accepted, Nack> {
-        // tidy: allow(banned-calls): tokio's clock, which tests pause
         let now = Instant::now();
         self.files.close_idle(now);
         let (sorted, mut refused) = self.sort(job.rows);

@@ -22,8 +22,8 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// A socket that carries datagrams to one peer.
-pub(super) enum Datagrams {
+/// A socket that carries packets to one peer.
+pub(super) enum Packets {
     Udp(UdpSocket),
     Unix(UnixDatagram),
 }
@@ -66,13 +66,13 @@ impl Target {
         }
     }
 
-    /// Opens a socket for datagrams to this target.
-    pub(super) async fn open(&self) -> io::Result<Datagrams> {
+    /// Opens a socket for packets to this target.
+    pub(super) async fn open(&self) -> io::Result<Packets> {
         match self {
             Self::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
-                Ok(Datagrams::Unix(socket))
+                Ok(Packets::Unix(socket))
             }
             Self::Address { host_port, .. } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -80,7 +80,7 @@ impl Target {
                     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
                     let socket = UdpSocket::bind(any).await?;
                     match socket.connect(address).await {
-                        Ok(()) => return Ok(Datagrams::Udp(socket)),
+                        Ok(()) => return Ok(Packets::Udp(socket)),
                         Err(error) => last = error,
                     }
                 }
@@ -150,11 +150,11 @@ impl Stream {
     }
 }
 
-impl Datagrams {
-    pub(super) async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+impl Packets {
+    pub(super) async fn send(&self, packet: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Udp(socket) => socket.send(datagram).await,
-            Self::Unix(socket) => socket.send(datagram).await,
+            Self::Udp(socket) => socket.send(packet).await,
+            Self::Unix(socket) => socket.send(packet).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`DatagramSink`]: sends each record as one datagram.
+//! [`PacketSink`]: sends each record as one packet.
 
 use std::io;
 
@@ -6,22 +6,22 @@ use tidegate_flow::{Meta, Nack};
 use tidegate_record::codec::Codec;
 use tidegate_runtime::{Accepted, Sink};
 
-use super::target::{Datagrams, Target};
+use super::target::{Packets, Target};
 use crate::Rows;
 
-pub(super) struct DatagramSink {
+pub(super) struct PacketSink {
     target: Target,
     codec: Codec,
-    socket: Option<Datagrams>,
+    socket: Option<Packets>,
     buffer: Vec<u8>,
 }
 
-impl DatagramSink {
+impl PacketSink {
     pub(super) const fn new(target: Target, codec: Codec) -> Self {
         Self { target, codec, socket: None, buffer: Vec::new() }
     }
 
-    async fn open(&mut self) -> Result<Datagrams, Nack> {
+    async fn open(&mut self) -> Result<Packets, Nack> {
         match self.socket.take() {
             Some(socket) => Ok(socket),
             None => {
@@ -32,7 +32,7 @@ impl DatagramSink {
     }
 }
 
-impl Sink<Rows> for DatagramSink {
+impl Sink<Rows> for PacketSink {
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
         let socket = self.open().await?;
         let mut refused = Vec::new();
@@ -45,7 +45,7 @@ impl Sink<Rows> for DatagramSink {
             let Err(error) = socket.send(&self.buffer).await else { continue };
             if is_too_long(&error) {
                 let length = self.buffer.len();
-                let cause = format!("a record of {length} bytes does not fit into a datagram to {}", self.target);
+                let cause = format!("a record of {length} bytes does not fit into a packet to {}", self.target);
                 refused.push((number, Nack::permanent(cause)));
                 continue;
             }
@@ -60,7 +60,7 @@ impl Sink<Rows> for DatagramSink {
     }
 }
 
-/// Whether the datagram was longer than any may be (`EMSGSIZE`, which the standard library has no kind for everywhere).
+/// Whether the packet was longer than any may be (`EMSGSIZE`, which the standard library has no kind for everywhere).
 fn is_too_long(error: &io::Error) -> bool {
     const EMSGSIZE: i32 = 90;
     error.raw_os_error() == Some(EMSGSIZE)
