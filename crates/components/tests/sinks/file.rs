@@ -131,7 +131,7 @@ async fn a_folder_that_cannot_be_written_to_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_full_disk_holds_the_pipeline_and_leaves_no_half_record() {
+async fn a_full_disk_holds_the_pipeline_and_gives_nothing_up() {
     let rig = Rig::new(&json!({"type": "file", "path": "/dev/full", "encoding": {"codec": "text"}}), None);
     rig.send(["a"]).await;
     for _ in 0..1_000 {
