@@ -5,6 +5,7 @@ pub mod interpolate;
 pub mod load;
 pub mod nearest;
 pub mod problem;
+pub mod read;
 pub mod tree;
 
 pub use files::{FileId, Files, Place, Position};
