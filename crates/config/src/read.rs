@@ -16,6 +16,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
 
+use tidegate_components::contract::Ignored;
+
 use crate::files::Place;
 use crate::problem::{Code, Problem, Problems};
 use crate::tree::{Entry, Node, Table};
@@ -35,7 +37,7 @@ pub struct Subject<'a> {
     /// Keys of the table that somebody else reads.
     pub skip: &'a [&'a str],
     /// Keys that are allowed and have no effect; those of tables inside with dots: `request.adaptive`.
-    pub inert: &'a [&'a str],
+    pub ignored: &'a [Ignored],
 }
 
 /// How many mistakes are looked for in one table.
@@ -126,8 +128,8 @@ impl Notes<'_> {
             if known.is_some_and(|known| known.contains(&name)) {
                 return true;
             }
-            if self.subject.inert.contains(&full.as_str()) {
-                self.add(words::without_effect(entry, &full));
+            if let Some(ignored) = self.subject.ignored.iter().find(|ignored| ignored.key == full) {
+                self.add(words::without_effect(entry, ignored));
                 return false;
             }
             match known {

@@ -85,6 +85,7 @@ codes! {
     BadPath = Error "E0401", "a path that cannot be read or written";
     PortInUse = Error "E0402", "an address that cannot be listened on";
     BadSetting = Error "E0403", "a setting that the component refuses";
+    DoubtfulSetting = Warning "W0404", "a setting that is likely not what was meant";
 
     Vrl = Error "E0501", "a program that does not compile";
     VrlWarning = Warning "W0502", "a program that is likely not what was meant";

@@ -49,6 +49,9 @@ enum Codec {
     Text,
 }
 
+const OLD: Ignored = Ignored { key: "old", why: "it is old" };
+const ID: Ignored = Ignored { key: "buffer.id", why: "nobody asks" };
+
 /// What was read, and each problem as `code 'text' title`.
 fn tried(text: &str) -> (Option<Sample>, Vec<String>) {
     let mut files = Files::new();
@@ -59,7 +62,7 @@ fn tried(text: &str) -> (Option<Sample>, Vec<String>) {
     interpolate(&mut node, &lookup, &mut Secrets::default(), &mut problems);
     let start = Place { end: node.place.start, ..node.place };
     let subject =
-        Subject { node: &node, name_place: start, what: "sink `a`", skip: &["type"], inert: &["old", "buffer.id"] };
+        Subject { node: &node, name_place: start, what: "sink `a`", skip: &["type"], ignored: &[OLD, ID] };
     let erased = |reader: NodeReader<'_, '_>| {
         erased_serde::deserialize::<Sample>(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))
     };

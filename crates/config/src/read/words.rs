@@ -1,5 +1,7 @@
 //! What is wrong with a value, in words that help to mend it.
 
+use tidegate_components::contract::Ignored;
+
 use super::error::ReadError;
 use super::node::NodeReader;
 use super::{Notes, Subject};
@@ -126,9 +128,9 @@ fn known_keys<'a>(known: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The warning for a key that does nothing here.
-pub(super) fn without_effect(entry: &Entry, path: &str) -> Problem {
-    let problem = Problem::new(Code::WithoutEffect, format!("`{path}` is a key of Vector that has no effect here"));
-    problem.at(entry.key.place, "ignored").help("remove it if nothing else reads this file")
+pub(super) fn without_effect(entry: &Entry, ignored: &Ignored) -> Problem {
+    let title = format!("`{}` is a key of Vector that has no effect here", ignored.key);
+    Problem::new(Code::WithoutEffect, title).at(entry.key.place, "ignored").note(ignored.why)
 }
 
 fn other(named: &str, text: &str, node: &Node) -> Problem {

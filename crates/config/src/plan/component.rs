@@ -1,0 +1,181 @@
+//! Reads one component: its type, its own configuration, and what all of its kind have (`inputs`, `buffer`).
+
+use serde::Deserialize;
+use tidegate_components::contract::{Ignored, SinkConfig, SourceConfig, TransformConfig};
+use tidegate_components::options::Buffer;
+use tidegate_flow::StageKind;
+
+use super::types::{self, Kind};
+use super::{Input, PlanNode};
+use crate::document::Declared;
+use crate::files::Place;
+use crate::problem::{Code, Problem, Problems};
+use crate::read::{Subject, read};
+use crate::tree::{Node, Text, Value};
+
+/// The configuration of a component.
+#[derive(Debug)]
+pub enum Component {
+    /// Of a source.
+    Source(Box<dyn SourceConfig>),
+    /// Of a transform.
+    Transform(Box<dyn TransformConfig>),
+    /// Of a sink.
+    Sink(Box<dyn SinkConfig>),
+}
+
+/// A component as far as it could be read.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) declared: Declared<'a>,
+    /// What its `type` names; `None` where that is nothing.
+    pub(super) kind: Option<Kind>,
+    /// Its configuration; `None` where it could not be read.
+    pub(crate) component: Option<Component>,
+    /// What is named in `inputs`.
+    pub(super) inputs: Vec<Named<'a>>,
+    pub(super) buffer: Option<Buffer>,
+}
+
+/// A name in `inputs`.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    pub(super) place: Place,
+}
+
+/// What transforms and sinks have in common.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Common {
+    buffer: Buffer,
+}
+
+impl Draft<'_> {
+    /// The node of the plan; `None` where the component could not be read.
+    pub(super) fn into_node(self, inputs: Vec<Input>) -> Option<PlanNode> {
+        let type_name = match self.kind? {
+            Kind::Source(kind) => kind.name,
+            Kind::Transform(kind) => kind.name,
+            Kind::Sink(kind) => kind.name,
+        };
+        Some(PlanNode {
+            name: self.declared.name.name.clone(),
+            place: self.declared.name.place,
+            kind: self.declared.kind,
+            type_name,
+            component: self.component?,
+            inputs,
+            buffer: self.buffer?,
+            tree: self.declared.node.clone(),
+        })
+    }
+}
+
+/// Reads a component.
+pub(super) fn read_one<'a>(declared: Declared<'a>, problems: &mut Problems) -> Draft<'a> {
+    let kind = type_of(declared, problems);
+    let what = declared.in_words();
+    let is_source = declared.kind == StageKind::Source;
+    let subject = |skip, ignored| Subject { node: declared.node, name_place: declared.name.place, what: &what, skip, ignored };
+    let own: &[&str] = if is_source { &["type"] } else { &["type", "inputs", "buffer"] };
+    let component = kind.and_then(|kind| read_config(kind, |ignored| subject(own, ignored), problems));
+    let buffer = if is_source { Some(Buffer::default()) } else { read_buffer(declared, subject, problems) };
+    let inputs = if is_source { Vec::new() } else { read_inputs(declared, problems) };
+    Draft { declared, kind, component, inputs, buffer }
+}
+
+fn read_config<'a>(
+    kind: Kind,
+    subject: impl Fn(&'static [Ignored]) -> Subject<'a>,
+    problems: &mut Problems,
+) -> Option<Component> {
+    macro_rules! parsed {
+        ($kind:expr, $variant:ident) => {
+            read(subject($kind.ignored), problems, |reader| {
+                ($kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))
+            })
+            .map(Component::$variant)
+        };
+    }
+    match kind {
+        Kind::Source(kind) => parsed!(kind, Source),
+        Kind::Transform(kind) => parsed!(kind, Transform),
+        Kind::Sink(kind) => parsed!(kind, Sink),
+    }
+}
+
+fn read_buffer<'a, 's>(
+    declared: Declared<'a>,
+    subject: impl Fn(&'s [&'s str], &'static [Ignored]) -> Subject<'s>,
+    problems: &mut Problems,
+) -> Option<Buffer>
+where
+    'a: 's,
+{
+    let table = declared.node.as_table()?;
+    if table.get("buffer").is_none() {
+        return Some(Buffer::default());
+    }
+    let others: Vec<&str> = table.entries.iter().map(|entry| entry.key.name.as_str()).filter(|name| *name != "buffer").collect();
+    read(subject(&others, &[]), problems, |reader| Common::deserialize(reader)).map(|common| common.buffer)
+}
+
+/// The type that the component names.
+fn type_of(declared: Declared<'_>, problems: &mut Problems) -> Option<Kind> {
+    let what = declared.in_words();
+    let Some(node) = declared.node.as_table().and_then(|table| table.get("type")) else {
+        let problem = Problem::new(Code::MissingKey, format!("{what} needs the key `type`"));
+        let problem = problem.at(declared.name.place, "`type` is missing here");
+        problems.push(problem.help(format!("write one of {}", types::names(declared.kind).join(", "))));
+        return None;
+    };
+    let Value::Text(Text { string, .. }) = &node.value else {
+        let title = format!("`type` takes the name of a {}, found {}", declared.kind, node.in_words());
+        problems.push(Problem::new(Code::WrongType, title).at(node.place, "expected text"));
+        return None;
+    };
+    let found = types::find(declared.kind, string);
+    if found.is_none() {
+        problems.push(types::unknown(declared.kind, string, node.place));
+    }
+    found
+}
+
+/// What is named in `inputs`: a list of names, or a single one.
+fn read_inputs<'a>(declared: Declared<'a>, problems: &mut Problems) -> Vec<Named<'a>> {
+    let what = declared.in_words();
+    let missing = |place, label: &str| {
+        let problem = Problem::new(Code::NoInputs, format!("{what} has no inputs")).at(place, label);
+        problem.help("name what it reads: inputs: [name]")
+    };
+    let Some(node) = declared.node.as_table().and_then(|table| table.get("inputs")) else {
+        problems.push(missing(declared.name.place, "`inputs` is missing here"));
+        return Vec::new();
+    };
+    let mut named = Vec::new();
+    let list = match &node.value {
+        Value::List(list) => list.as_slice(),
+        Value::Text(_) => std::slice::from_ref(node),
+        _ => {
+            let title = format!("`inputs` takes a list of names, found {}", node.in_words());
+            problems.push(Problem::new(Code::WrongType, title).at(node.place, "").help("write inputs: [name]"));
+            return Vec::new();
+        }
+    };
+    if list.is_empty() {
+        problems.push(missing(node.place, "the list is empty"));
+    }
+    for node in list {
+        match &node.value {
+            Value::Text(text) => named.push(Named { name: &text.string, place: node.place }),
+            _ => problems.push(no_name(node)),
+        }
+    }
+    named
+}
+
+fn no_name(node: &Node) -> Problem {
+    let title = format!("`inputs` takes names, found {}", node.in_words());
+    Problem::new(Code::WrongType, title).at(node.place, "expected text").help("put a name that looks like a number in quotes")
+}
