@@ -25,7 +25,7 @@ pub use state::{StageState, Wait};
 pub use times::{StageTimes, Stall};
 
 use crate::graph::EdgeId;
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering, pause};
 use crate::time::Time;
 use state::{TOTALS, code, state_of};
 use std::fmt;
@@ -398,14 +398,6 @@ impl Account {
             times.offer_stall(StageState::Ready, end, until - end);
         }
     }
-}
-
-/// Lets the writer finish its change, which takes a few stores.
-fn pause() {
-    #[cfg(tidegate_loom)]
-    loom::thread::yield_now();
-    #[cfg(not(tidegate_loom))]
-    std::hint::spin_loop();
 }
 
 #[cfg(all(test, tidegate_loom))]

@@ -5,12 +5,14 @@
 //! `accepted` = its records by final outcome + in flight. [`Ledger::check`] checks both for a whole pipeline and says,
 //! where one fails, which, by how much and with which numbers.
 
+mod counter;
 mod flows;
 mod outcomes;
 mod report;
 mod shed;
 
-pub use flows::{FlowCounter, Flows};
+pub use counter::{Change, FlowChange, FlowCounter, ShedChange};
+pub use flows::Flows;
 pub use outcomes::{OutcomeCounts, SourceLedger};
 pub use report::{FlowKind, Ledger};
 pub use shed::{ShedCounts, ShedReason};

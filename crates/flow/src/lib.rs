@@ -29,7 +29,8 @@ pub use clock::{StageClock, StageState, StageTimes, Stall, Wait};
 pub use graph::{EdgeId, Graph, StageId, StageKind};
 pub use items::Items;
 pub use ledger::{
-    FlowCounter, FlowKind, Flows, Imbalance, Ledger, OutcomeCounts, ShedCounts, ShedReason, SourceLedger,
+    Change, FlowChange, FlowCounter, FlowKind, Flows, Imbalance, Ledger, OutcomeCounts, ShedChange, ShedCounts,
+    ShedReason, SourceLedger,
 };
 pub use outcome::{Cause, Nack, NackKind, Outcome};
 pub use payload::{Payload, Share, Weigh};

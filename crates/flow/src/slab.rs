@@ -190,6 +190,14 @@ pub struct SlabBuf {
 }
 
 impl SlabBuf {
+    /// A buffer of `capacity` bytes that no account pays for and no pool takes back: for a payload whose batch pays for
+    /// what it retains. Charge it before it is made.
+    #[must_use]
+    pub fn unmetered(capacity: usize) -> Self {
+        let bytes = vec![0; capacity].into_boxed_slice();
+        Self { buffer: Buffer { parts: Parts { bytes, ..Parts::default() }, cell: None } }
+    }
+
     /// Bytes written so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -343,6 +351,20 @@ impl Slab {
             Some(parts) => parts.lease.rebind(to),
             None => Ok(()),
         }
+    }
+
+    /// The buffer behind it, emptied, to be filled again; its charge stays with it.
+    ///
+    /// # Errors
+    /// The slab itself, where other handles share the buffer, or there is none.
+    pub fn try_into_buf(mut self) -> Result<SlabBuf, Self> {
+        let Some(mut cell) = self.parts.take() else { return Err(self) };
+        let Some(parts) = Arc::get_mut(&mut cell) else {
+            self.parts = Some(cell);
+            return Err(self);
+        };
+        let parts = Parts { filled: 0, ..std::mem::take(parts) };
+        Ok(SlabBuf { buffer: Buffer { parts, cell: Some(cell) } })
     }
 
     /// Copies this range into a buffer of its own size where less than a quarter of the large one is live and a lease

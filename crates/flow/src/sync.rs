@@ -19,3 +19,11 @@ pub(crate) use loom::sync::{
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// Lets the writer behind a sequence number finish its change, which takes a few stores.
+pub(crate) fn pause() {
+    #[cfg(tidegate_loom)]
+    loom::thread::yield_now();
+    #[cfg(not(tidegate_loom))]
+    std::hint::spin_loop();
+}

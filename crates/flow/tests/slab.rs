@@ -180,3 +180,18 @@ fn a_slice_stays_within_its_range() {
     let whole = slab(&pool, b"hello world");
     let _ = whole.slice(2..12);
 }
+
+#[test]
+fn an_unmetered_buffer_is_filled_again_by_its_only_holder() {
+    let mut buffer = SlabBuf::unmetered(8);
+    assert_eq!((buffer.capacity(), buffer.put(b"123456789")), (8, 8));
+    let slab = buffer.freeze();
+    assert!(slab.account().is_none());
+    assert_eq!(slab.retained_bytes().get(), 8);
+    let part = slab.slice(2..4);
+    let slab = slab.try_into_buf().map(drop).expect_err("two handles share the buffer");
+    drop(slab);
+    let again = part.try_into_buf().expect("the last handle");
+    assert_eq!((again.len(), again.capacity()), (0, 8));
+    assert!(Slab::default().try_into_buf().is_err());
+}

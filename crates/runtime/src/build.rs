@@ -5,6 +5,7 @@
 
 mod calls;
 mod draft;
+mod dynamic;
 mod error;
 mod flow;
 mod junction;
@@ -16,6 +17,7 @@ mod shape;
 
 pub use self::calls::CallFlow;
 pub use self::draft::PipelineBuilder;
+pub use self::dynamic::BoxFlow;
 pub use self::error::{BuildError, BuildErrors};
 pub use self::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
 pub use self::junction::Branch;

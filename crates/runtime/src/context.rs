@@ -106,9 +106,10 @@ pub struct StageContext {
 impl Drop for StageContext {
     /// What a stage still held when it ended is abandoned; its tickets say the same.
     fn drop(&mut self) {
+        let held = self.counter.snapshot().held;
         self.counter.record(|flows| {
-            flows.abandoned += flows.held;
-            flows.held = Records::ZERO;
+            flows.abandoned += held;
+            flows.held -= held;
         });
     }
 }

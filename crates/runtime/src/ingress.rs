@@ -5,13 +5,15 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use tidegate_flow::{
-    Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, Spares, Time, Wait, Weight,
-    Window,
+    Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, SlabPool, Spares, Time, Wait,
+    Weight, Window,
 };
 
-use crate::clock::waiting;
+use crate::clock::{Clock, waiting};
 use crate::context::StageContext;
 use crate::drain::Intake;
 use crate::edge::Event;
@@ -35,6 +37,26 @@ pub struct Pull<P, Pos> {
     pub position: Option<Pos>,
 }
 
+/// What a source is given when its pipeline starts.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// The name of its stage.
+    pub name: Arc<str>,
+    /// Pays for what the source holds from one read to the next, such as partial frames; what
+    /// [`SourceOptions::holding`](crate::SourceOptions::holding) reserved, and beyond that what floats.
+    pub holding: Account,
+    /// Where slabs to read into come from; see [`SourceOptions::slabs`](crate::SourceOptions::slabs). A slab pays for
+    /// itself until the last row on it is gone.
+    pub slabs: SlabPool,
+    /// The largest batch: the most room that a read is given.
+    pub batch: Weight,
+    /// The time since the pipeline started.
+    pub clock: Clock,
+}
+
+/// See [`Source::companion`].
+pub type Companion = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Where records come from.
 ///
 /// * **Waits** in [`ready`](Source::ready), holding no records; must be cancel-safe.
@@ -48,8 +70,18 @@ pub trait Source: Send + 'static {
     /// What is told about settled records; runs in its own task, so that acks never wait for reads.
     type Committer: Committer<Self::Position>;
 
+    /// Called once, before everything else: what the pipeline gives the source to work with.
+    fn open(&mut self, _cx: SourceContext) {}
+
     /// The part that commits; asked for once, before the first read.
     fn committer(&mut self) -> Self::Committer;
+
+    /// Work that must go on while nothing is read, such as answering requests; asked for once, after
+    /// [`committer`](Source::committer). It runs in a task of its own. When `closing` shuts, everything the source read
+    /// is settled and nothing more will be read: it should finish what is left and end. It is aborted with the pipeline.
+    fn companion(&mut self, _closing: Intake) -> Option<Companion> {
+        None
+    }
 
     /// Waits until something can be read, or nothing more will come.
     ///

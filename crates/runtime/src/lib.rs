@@ -33,8 +33,8 @@ pub mod source;
 pub mod testkit;
 
 pub use build::{
-    Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder, Port,
-    RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder,
+    Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
@@ -42,10 +42,10 @@ pub use context::{AfterFault, Backoff, StageContext, Supervision};
 pub use dead_letter::DeadLetter;
 pub use drain::{Intake, KillSwitch};
 pub use egress::{Accepted, Sink, SinkPolicy};
-pub use ingress::{Class, Classifier, Committer, NoCommit, Pull, Readiness, Source};
+pub use ingress::{Class, Classifier, Committer, Companion, NoCommit, Pull, Readiness, Source, SourceContext};
 pub use monitor::StallWatch;
 pub use ops::{BatchLimits, ByBytes, ByRecord, Cost, OverRate, PerRecord, ThrottleSpec};
-pub use outlet::Router;
+pub use outlet::{BranchSet, Chooser, Router};
 pub use report::{PipelineEnd, Report, StageReport};
 pub use running::{Running, View};
 pub use transform::{BoxTransform, Step, Transform};

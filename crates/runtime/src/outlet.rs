@@ -1,5 +1,7 @@
 //! Where a stage's output goes when it is not a sink: one edge, a fork, a partition, or a side output.
 
+mod choice;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -10,6 +12,9 @@ use crate::clock::waiting;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx, SendError, Sent};
 use crate::stage::{Ended, Outlet, StageEnd};
+
+pub(crate) use self::choice::ChoiceOutlet;
+pub use self::choice::{BranchSet, Chooser};
 
 /// Sends to one edge.
 pub(crate) struct EdgeOutlet<P: Payload> {
@@ -346,14 +351,18 @@ impl<P: Payload, R: Router<P>> PartitionOutlet<P, R> {
             if !rows.is_empty() {
                 rest = Some(piece.split_off(u32::try_from(run).unwrap_or(u32::MAX)));
             }
-            let line = &mut self.arms.0[(*first).min(last)].waiting;
-            let leftover = match line.back_mut() {
-                Some(open) => open.append(piece).err(),
-                None => Some(piece),
-            };
-            line.extend(leftover);
+            put_in_line(&mut self.arms.0[(*first).min(last)].waiting, piece);
         }
     }
+}
+
+/// Joins the batch to the last in line where that can be.
+fn put_in_line<P: Payload>(line: &mut VecDeque<Batch<P>>, batch: Batch<P>) {
+    let leftover = match line.back_mut() {
+        Some(open) => open.append(batch).err(),
+        None => Some(batch),
+    };
+    line.extend(leftover);
 }
 
 impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {

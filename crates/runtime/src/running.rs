@@ -13,6 +13,7 @@ use crate::build::{SettleFuture, StageFuture};
 use crate::clock::{Clock, Timed};
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
+use crate::ingress::Companion;
 use crate::monitor::{Monitor, Watched};
 use crate::probe::{SourceProbe, StageProbe};
 use crate::report::{PipelineEnd, Report, StageReport};
@@ -36,13 +37,19 @@ pub(crate) struct Parts {
 /// How long an aborted pipeline waits for user code: a stage that blocks its thread, a committer that does not answer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How to look at one source, and the task that reports to it.
-pub(crate) type SourceTask = (StageId, Arc<dyn SourceProbe>, SettleFuture);
+/// How to look at one source, the task that reports to it, and the one that works beside it.
+pub(crate) struct SourceTask {
+    pub(crate) stage: StageId,
+    pub(crate) probe: Arc<dyn SourceProbe>,
+    pub(crate) settle: SettleFuture,
+    pub(crate) companion: Option<Companion>,
+}
 
 /// A pipeline at work. Dropping it aborts every stage; what is in flight is then abandoned.
 pub struct Running {
     pub(crate) view: Arc<View>,
     stages: Vec<StageTask>,
+    /// What tells the sources, and what works beside them.
     settlers: Vec<JoinHandle<()>>,
     monitor: Monitor,
     alarm: Alarm,
@@ -78,10 +85,12 @@ impl Running {
             .collect();
         let mut settlers = Vec::new();
         let mut probes = Vec::new();
-        for (id, probe, task) in sources {
-            let name = Arc::clone(&parts.stages[id.index()].name);
-            settlers.push(tokio::spawn(alarm.clone().watch_settling(name, task)));
-            probes.push((id, probe));
+        for SourceTask { stage, probe, settle, companion } in sources {
+            let name = &parts.stages[stage.index()].name;
+            for task in [Some(settle), companion].into_iter().flatten() {
+                settlers.push(tokio::spawn(alarm.clone().watch_settling(Arc::clone(name), task)));
+            }
+            probes.push((stage, probe));
         }
         let every = parts.watch_every;
         let watched = Watched::new(parts.stall_after, every);

@@ -1,4 +1,4 @@
-//! Rule `mutant-table`: every planted bug still fits the code that it is planted in.
+//! Rule `mutant-table`: every planted bug still fits the code that it is planted in, and every invariant has one.
 //!
 //! Running the mutants takes minutes; that one no longer applies is found here at once.
 
@@ -7,7 +7,7 @@ use crate::mutants::table;
 
 pub(super) const RULE: Rule = Rule {
     name: "mutant-table",
-    refuses: "a mutant whose file is gone or whose `find` text does not stand in it exactly once",
+    refuses: "a mutant whose file is gone or whose `find` text does not stand in it exactly once; an invariant without a mutant",
     run,
 };
 
@@ -19,6 +19,15 @@ fn run(tree: &Tree, report: &mut Report) {
     match table::parse(text) {
         Err(error) => report.error(table::PATH, 0, error),
         Ok(mutants) => {
+            for invariant in invariants(tree) {
+                if !mutants.iter().any(|mutant| mutant.breaks == invariant) {
+                    report.error(
+                        table::PATH,
+                        0,
+                        format!("no mutant breaks {invariant}: plant a bug that a test catches"),
+                    );
+                }
+            }
             for mutant in mutants {
                 let result = tree.text(&mutant.file).ok_or_else(|| "no such file".to_owned());
                 if let Err(why) = result.and_then(|text| mutant.apply(text)) {
@@ -27,6 +36,17 @@ fn run(tree: &Tree, report: &mut Report) {
             }
         }
     }
+}
+
+/// The invariants that ARCHITECTURE.md numbers.
+fn invariants(tree: &Tree) -> Vec<&str> {
+    let text = tree.text("ARCHITECTURE.md").unwrap_or_default();
+    let marked = text.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**"));
+    let is_number = |name: &&str| {
+        let digits = name.strip_prefix('A').unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    marked.map(|(name, _)| name).filter(is_number).collect()
 }
 
 #[cfg(test)]
@@ -47,6 +67,14 @@ test = \"t\"
 
     fn check(code: &str) -> Vec<String> {
         findings_of(&RULE, &[(table::PATH, TABLE), ("src/a.rs", code)])
+    }
+
+    #[test]
+    fn an_invariant_without_a_mutant_is_found() {
+        let document = "- **A1** one\n- **A2** two\n- **Any** word\n";
+        let files = [(table::PATH, TABLE), ("src/a.rs", "fn f() { x + 1 }"), ("ARCHITECTURE.md", document)];
+        let found = findings_of(&RULE, &files);
+        assert!(found.len() == 1 && found[0].contains("no mutant breaks A2"), "{found:?}");
     }
 
     #[test]

@@ -1,10 +1,7 @@
-//! [`Flows`]: what went into a stage or edge and what became of it; [`FlowCounter`]: where it is counted.
-
-use std::fmt;
+//! [`Flows`]: what went into a stage or edge and what became of it.
 
 use super::Imbalance;
 use super::shed::ShedCounts;
-use crate::sync::{Arc, Mutex, lock};
 use crate::units::Records;
 
 /// The counters of one stage or edge.
@@ -82,49 +79,16 @@ impl Flows {
     }
 }
 
-/// Counts one stage or edge. Clones share the counters.
-///
-/// Count everything that happened to a batch in one [`record`](Self::record): then every snapshot balances, and the
-/// price is one short lock per batch.
-#[derive(Clone, Default)]
-pub struct FlowCounter(Arc<Mutex<Flows>>);
-
-impl FlowCounter {
-    /// All zero.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Changes the counters in one step. `change` must not block and must not use this counter.
-    pub fn record(&self, change: impl FnOnce(&mut Flows)) {
-        if !cfg!(tidegate_unmetered) {
-            change(&mut lock(&self.0));
-        }
-    }
-
-    /// The counters as they are between two changes.
-    #[must_use]
-    pub fn snapshot(&self) -> Flows {
-        *lock(&self.0)
-    }
-}
-
-impl fmt::Debug for FlowCounter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FlowCounter").field(&self.snapshot()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::ShedReason;
+    use crate::ledger::{FlowChange, FlowCounter};
 
     #[test]
     fn every_counter_is_part_of_the_law() {
         let one = Records::new(1);
-        let changes: [fn(&mut Flows, Records); 9] = [
+        let changes: [fn(&mut FlowChange, Records); 9] = [
             |flows, n| flows.output += n,
             |flows, n| flows.filtered += n,
             |flows, n| flows.absorbed += n,

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tidegate_flow::graph::{Branch, FanOut, OnFull as GraphOnFull};
 use tidegate_flow::queue::MAX_PRODUCERS;
-use tidegate_flow::{Batch, Budget, Bytes, EdgeSpec, Graph, OnFull, Payload, StageId, StageKind, Weight, kib, mib};
+use tidegate_flow::{
+    Batch, Budget, Bytes, EdgeId, EdgeSpec, Graph, OnFull, Payload, StageId, StageKind, Weight, kib, mib,
+};
 
 use super::error::{BuildError, BuildErrors};
-use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, Port};
+use super::flow::{EdgeEnd, EdgeFlow, EdgeStart, Flow, Head, MakeInlet, Port};
 use super::launch::{EdgeAccount, StageFuture, StageLaunch};
-use super::options::SourceOptions;
+use super::options::{ReadingDraft, SourceOptions};
 use super::plan::Pipeline;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
@@ -75,6 +77,8 @@ pub(super) struct StageDraft {
     pub(super) shared: Bytes,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
     pub(super) held: Bytes,
+    /// What a source needs between two reads; reserved. Beyond that it floats.
+    pub(super) reading: ReadingDraft,
     pub(super) supervision: Option<Supervision>,
     /// `None` until something consumes the flow.
     pub(super) launch: Option<Launcher>,
@@ -184,21 +188,37 @@ impl PipelineBuilder {
     where
         S::Payload: Head,
     {
-        let SourceOptions { source, classifier, settle, kill, acks } = source.into();
+        let (stage, inlet) = self.source_stage(name, source.into());
+        Flow::start(self.clone(), stage, inlet)
+    }
+
+    /// Adds the stage of a source, and says how its inlet is made.
+    pub(super) fn source_stage<S: Source>(
+        &self,
+        name: &str,
+        options: SourceOptions<S>,
+    ) -> (StageId, MakeInlet<SourceInlet<S>>) {
+        let SourceOptions { source, classifier, settle, kill, acks, reading } = options;
         let mut draft = self.lock();
         let id = draft.add_stage(name, StageKind::Source);
         draft.stage(id).settle = Some(settle);
+        draft.stage(id).reading = reading;
         let intake = draft.kill.intake_with(kill.as_ref());
         drop(draft);
         let inlet = Box::new(move |launch: &StageLaunch<'_>| launch.source_inlet(source, intake, classifier, acks));
-        Flow::start(self.clone(), id, inlet)
+        (id, inlet)
     }
 
     /// An edge that any number of flows of this pipeline may send to (with [`Flow::to`]), and the flow that reads it:
     /// the way to merge flows, and to declare the port that dead letters and diversions go to. Producers share the
     /// edge fairly by bytes.
     pub fn port<P: Head>(&self, spec: impl Into<EdgeSpec>) -> (Port<P>, EdgeFlow<P>) {
-        let mut spec = spec.into();
+        let (port, rx) = self.port_edge(spec.into());
+        (port, self.edge_flow(rx))
+    }
+
+    /// The edge of a port, and its end.
+    pub(super) fn port_edge<P: Payload>(&self, mut spec: EdgeSpec) -> (Port<P>, EdgeStart<P>) {
         let allowed = spec.max_producers;
         // One more for the producer that others are cloned from; it is gone when the pipeline starts.
         if (1..MAX_PRODUCERS).contains(&allowed) {
@@ -211,7 +231,7 @@ impl PipelineBuilder {
         let port = Port { id: end.id, prototype: Arc::new(Mutex::new(Some(end.tx))) };
         let prototype = Arc::clone(&port.prototype);
         self.lock().ports.push(Box::new(move || drop(prototype.lock().unwrap_or_else(PoisonError::into_inner).take())));
-        (port, self.edge_flow(rx))
+        (port, rx)
     }
 
     /// Checks everything and gives the pipeline, ready to start.
@@ -284,13 +304,18 @@ impl PipelineBuilder {
     /// The flow behind an edge, in a stage of its own.
     pub(super) fn edge_flow<P: Head>(&self, start: EdgeStart<P>) -> EdgeFlow<P> {
         let EdgeStart { id, rx } = start;
+        let stage = self.edge_stage(id);
+        let inlet = Box::new(move |launch: &StageLaunch<'_>| EdgeInlet::new(launch.consumer(EdgeStart { id, rx })));
+        Flow::start(self.clone(), stage, inlet)
+    }
+
+    /// Adds the stage behind an edge, with the name of the edge.
+    pub(super) fn edge_stage(&self, id: EdgeId) -> StageId {
         let mut draft = self.lock();
         let name = draft.graph.edge_name(id).to_string();
         let stage = draft.add_stage(&name, StageKind::Transform);
         draft.graph.set_consumer(id, stage);
-        drop(draft);
-        let inlet = Box::new(move |launch: &StageLaunch<'_>| EdgeInlet::new(launch.consumer(EdgeStart { id, rx })));
-        Flow::start(self.clone(), stage, inlet)
+        stage
     }
 
     /// Notes that `stage` closes a loop through the edge of `port`.
@@ -367,6 +392,7 @@ impl Draft {
             holding: None,
             shared: Bytes::ZERO,
             held: Bytes::ZERO,
+            reading: ReadingDraft::default(),
             supervision: None,
             launch: None,
             abandoned: false,

@@ -1,14 +1,14 @@
 //! Where a flow becomes several: forks, partitions, diversions and taps.
 
 use tidegate_flow::graph::{Branch as GraphBranch, FanOut};
-use tidegate_flow::{Bytes, EdgeSpec, Items, Nack, Share, Weigh};
+use tidegate_flow::{EdgeSpec, Items, Nack, Share, Weigh};
 
 use super::error::BuildError;
-use super::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
+use super::flow::{EdgeEnd, EdgeFlow, Flow, Head, Port, RecordFlow};
 use super::ops::Extended;
 use crate::dead_letter::DeadLetterPort;
 use crate::ops::{Divert, Tap, TryOr};
-use crate::outlet::{ForkOutlet, PartitionOutlet, Router};
+use crate::outlet::{ChoiceOutlet, Chooser, ForkOutlet, PartitionOutlet, Router};
 use crate::records::{RecordOp, Records};
 use crate::stage::Inlet;
 use crate::transform::Transform;
@@ -51,34 +51,12 @@ where
         let builder = self.builder.clone();
         let mut ends = Vec::with_capacity(N);
         let flows = branches.map(|branch| {
-            // The branches share one charge, which stays with this stage until the last of them lets go; so what they
-            // may hold is this stage's to reserve.
-            let explicit = branch.spec.window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes;
-            let holds = if explicit { branch.spec.window.bytes } else { Bytes::ZERO };
             let (end, rx) = builder.new_edge(branch.spec);
-            let mut draft = builder.lock();
-            draft.stage(self.stage).shared += holds;
-            draft.graph.add_producer(end.id, self.stage);
-            let stage = draft.graph.stage_mut(self.stage);
-            stage.fan_out = FanOut::Fork;
-            if let (Some(port), false) = (stage.outputs.last_mut(), branch.required) {
-                port.branch = GraphBranch::BestEffort;
-            }
-            drop(draft);
+            self.note_branch(&end, branch.required);
             ends.push((end, branch.required));
             builder.edge_flow(rx)
         });
-        if !ends.iter().any(|(_, required)| *required) {
-            let mut draft = builder.lock();
-            let stage = draft.stage(self.stage).name.to_string();
-            draft.errors.push(match N {
-                0 => BuildError::TooFewBranches { stage, branches: N },
-                _ => BuildError::NoRequiredBranch { stage },
-            });
-        }
-        self.finish(move |launch| {
-            ForkOutlet::new(ends.into_iter().map(|(end, required)| (launch.producer(end), required)).collect())
-        });
+        self.finish_fork(ends);
         flows
     }
 
@@ -86,9 +64,7 @@ where
     pub fn route<const N: usize>(self, router: impl Router<V::Out>, specs: [EdgeSpec; N]) -> [EdgeFlow<V::Out>; N] {
         let builder = self.builder.clone();
         if N == 0 {
-            let mut draft = builder.lock();
-            let stage = draft.stage(self.stage).name.to_string();
-            draft.errors.push(BuildError::TooFewBranches { stage, branches: N });
+            self.refuse_branches(N);
         }
         let mut ends = Vec::with_capacity(N);
         let flows = specs.map(|spec| {
@@ -114,6 +90,104 @@ where
     {
         let end = self.builder.tap_producer(port, self.stage);
         self.transform(Tap::new(end))
+    }
+}
+
+/// Junctions with any number of branches, for pipelines put together at run time. They send to ports, so that a branch may
+/// be merged with what others send there.
+impl<I, U, V> Flow<I, U, V>
+where
+    I: Inlet,
+    U: Transform<I::Payload>,
+    V: Transform<U::Out>,
+    V::Out: Share,
+{
+    /// Sends every record to every port; each with whether settlement waits for it, as [`Branch`] says.
+    pub fn fork_to(self, branches: &[(&Port<V::Out>, bool)]) {
+        let mut ends = Vec::with_capacity(branches.len());
+        for (port, required) in branches {
+            let Some(end) = self.builder.another_producer(port) else { return self.abandon() };
+            self.note_branch(&end, *required);
+            ends.push((end, *required));
+        }
+        self.finish_fork(ends);
+    }
+
+    /// Sends each record to the ports that `chooser` names for it: to none (it settles as filtered), to one, or to
+    /// several. A branch without a port takes nothing: what is meant for it alone settles as filtered.
+    pub fn choose_to(self, chooser: impl Chooser<V::Out>, branches: &[Option<&Port<V::Out>>]) {
+        let mut ends = Vec::with_capacity(branches.len());
+        for port in branches {
+            let end = match port {
+                None => None,
+                Some(port) => match self.builder.another_producer(port) {
+                    None => return self.abandon(),
+                    end => end,
+                },
+            };
+            if let Some(end) = &end {
+                self.note_branch(end, true);
+                let mut draft = self.builder.lock();
+                let stage = draft.graph.stage_mut(self.stage);
+                stage.fan_out = FanOut::Route;
+                stage.may_drop = true;
+            }
+            ends.push(end);
+        }
+        if ends.iter().all(Option::is_none) {
+            self.refuse_branches(0);
+        }
+        self.finish(move |launch| {
+            let branches = ends.into_iter().map(|end| end.map(|end| launch.producer(end))).collect();
+            ChoiceOutlet::new(branches, chooser)
+        });
+    }
+}
+
+impl<I, U, V> Flow<I, U, V>
+where
+    I: Inlet,
+    U: Transform<I::Payload>,
+    V: Transform<U::Out>,
+    V::Out: Share,
+{
+    /// Adds a branch of a fork to the graph.
+    fn note_branch(&self, end: &EdgeEnd<V::Out>, required: bool) {
+        let mut draft = self.builder.lock();
+        let window = draft.edges[end.id.index()].spec.window;
+        // The branches share one charge, which stays with this stage until the last of them lets go; so what they may
+        // hold is this stage's to reserve.
+        if window.bytes != EdgeSpec::DEFAULT_WINDOW.bytes {
+            draft.stage(self.stage).shared += window.bytes;
+        }
+        draft.graph.add_producer(end.id, self.stage);
+        let stage = draft.graph.stage_mut(self.stage);
+        stage.fan_out = FanOut::Fork;
+        if let (Some(port), false) = (stage.outputs.last_mut(), required) {
+            port.branch = GraphBranch::BestEffort;
+        }
+    }
+
+    fn finish_fork(self, ends: Vec<(EdgeEnd<V::Out>, bool)>) {
+        if ends.is_empty() {
+            self.refuse_branches(0);
+        } else if !ends.iter().any(|(_, required)| *required) {
+            let mut draft = self.builder.lock();
+            let stage = draft.stage(self.stage).name.to_string();
+            draft.errors.push(BuildError::NoRequiredBranch { stage });
+        }
+        self.finish(move |launch| {
+            ForkOutlet::new(ends.into_iter().map(|(end, required)| (launch.producer(end), required)).collect())
+        });
+    }
+}
+
+impl<I, U, V> Flow<I, U, V> {
+    /// Notes a junction with too few branches for `build`.
+    fn refuse_branches(&self, branches: usize) {
+        let mut draft = self.builder.lock();
+        let stage = draft.stage(self.stage).name.to_string();
+        draft.errors.push(BuildError::TooFewBranches { stage, branches });
     }
 }
 

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use tidegate_flow::settle::WindowSpec;
-use tidegate_flow::{Account, Batch, Bytes, FlowCounter, Payload, Spares, StageClock, StageId, Weight, Window};
+use tidegate_flow::{
+    Account, Batch, Bytes, FlowCounter, Payload, SlabPool, Spares, StageClock, StageId, Weight, Window,
+};
 
 use super::flow::{EdgeEnd, EdgeStart};
 use crate::clock::{Clock, edge_clock};
 use crate::context::{StageContext, Supervision};
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
-use crate::ingress::{Classifier, IngressSettings, Source, SourceInlet};
+use crate::ingress::{Classifier, Companion, IngressSettings, Source, SourceContext, SourceInlet};
 use crate::probe::{Due, SourceProbe};
 use crate::settle::{SettleProbe, settle_loop};
 use crate::spares::SpareLists;
@@ -39,6 +41,25 @@ pub(super) struct StartedSource {
     pub(super) stage: StageId,
     pub(super) probe: Arc<dyn SourceProbe>,
     pub(super) settle: SettleFuture,
+    pub(super) companion: Option<Companion>,
+}
+
+/// What a source has between two reads.
+pub(super) struct Reading {
+    pub(super) account: Account,
+    pub(super) slabs: Account,
+    pub(super) slab_size: usize,
+    pub(super) keep: usize,
+}
+
+impl Reading {
+    fn pool(&self, batch: Bytes) -> SlabPool {
+        let size = match self.slab_size {
+            0 => usize::try_from(batch.get()).unwrap_or(usize::MAX),
+            size => size,
+        };
+        SlabPool::new(self.slabs.clone(), size, self.keep)
+    }
 }
 
 /// What one stage is given when it starts.
@@ -55,6 +76,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) held_account: Account,
     /// Pays for what a source reads.
     pub(super) intake_account: Account,
+    /// Pays for what a source holds from one read to the next.
+    pub(super) reading: Reading,
     pub(super) supervision: Supervision,
     /// The settle window of a source.
     pub(super) window: WindowSpec,
@@ -109,11 +132,24 @@ impl StageLaunch<'_> {
             Ok(window) => window,
             Err(error) => unreachable!("the plan checked the settle window: {error}"),
         };
+        source.open(SourceContext {
+            name: Arc::clone(&self.name),
+            holding: self.reading.account.clone(),
+            slabs: self.reading.pool(self.pipeline.batch.bytes),
+            batch: self.pipeline.batch,
+            clock: self.pipeline.clock,
+        });
         let committer = source.committer();
-        let closing = KillSwitch::new();
+        let (closing, told) = (KillSwitch::new(), KillSwitch::new());
+        let companion = source.companion(told.intake());
+        let settle = settle_loop(window.clone(), committer, closing.intake());
         let started = StartedSource {
             stage: self.id,
-            settle: Box::pin(settle_loop(window.clone(), committer, closing.intake())),
+            settle: Box::pin(async move {
+                settle.await;
+                told.shut();
+            }),
+            companion,
             probe: Arc::new(SettleProbe { window: window.clone(), closing }),
         };
         self.pipeline.sources.lock().unwrap_or_else(PoisonError::into_inner).push(started);

@@ -1,6 +1,6 @@
 //! What can be said about sources and sinks beyond their type.
 
-use tidegate_flow::{Bytes, Items, Payload, Time, Weigh};
+use tidegate_flow::{Bytes, Items, Payload, SlabPool, Time, Weigh};
 
 use super::draft::SettleDraft;
 use super::flow::Port;
@@ -15,6 +15,30 @@ pub struct SourceOptions<S: Source> {
     pub(super) settle: SettleDraft,
     pub(super) kill: Option<KillSwitch>,
     pub(super) acks: bool,
+    pub(super) reading: ReadingDraft,
+}
+
+/// What a source needs between two reads.
+#[derive(Copy, Clone, Debug, Default)]
+pub(super) struct ReadingDraft {
+    /// Bytes that it holds.
+    pub(super) holding: Bytes,
+    /// The capacity of a slab; zero for that of the largest batch.
+    pub(super) slab_size: usize,
+    /// How many slabs are kept for reuse, and reserved.
+    pub(super) slabs: usize,
+    /// The longest frame.
+    pub(super) max_frame: usize,
+}
+
+impl ReadingDraft {
+    /// What its slabs reserve: those to be kept, and room for one longest frame.
+    pub(super) fn slab_bytes(&self) -> Bytes {
+        match self.slabs {
+            0 => Bytes::ZERO,
+            slabs => Bytes::from(slabs * self.slab_size).max(SlabPool::minimum(self.slab_size, self.max_frame)),
+        }
+    }
 }
 
 impl<S: Source> From<S> for SourceOptions<S> {
@@ -27,7 +51,14 @@ impl<S: Source> SourceOptions<S> {
     /// `source` with the defaults: one lane, no deadlines, a settle window as large as the buffers behind it need.
     #[must_use]
     pub fn new(source: S) -> Self {
-        Self { source, classifier: None, settle: SettleDraft::default(), kill: None, acks: true }
+        Self {
+            source,
+            classifier: None,
+            settle: SettleDraft::default(),
+            kill: None,
+            acks: true,
+            reading: ReadingDraft::default(),
+        }
     }
 
     /// Sorts records into lanes and buckets and gives them deadlines.
@@ -58,6 +89,23 @@ impl<S: Source> SourceOptions<S> {
     #[must_use]
     pub const fn without_acks(mut self) -> Self {
         self.acks = false;
+        self
+    }
+
+    /// Reserves bytes for what the source holds from one read to the next (partial frames); see
+    /// [`SourceContext::holding`](crate::ingress::SourceContext::holding). Beyond them it floats. Default: none.
+    #[must_use]
+    pub const fn holding(mut self, bytes: Bytes) -> Self {
+        self.reading.holding = bytes;
+        self
+    }
+
+    /// Reserves `keep` slabs of `size` bytes for a source that reads into slabs, and room for a frame of `max_frame`
+    /// bytes; see [`SourceContext::slabs`](crate::ingress::SourceContext::slabs). Default: nothing is reserved and
+    /// nothing kept, and slabs have the size of the largest batch.
+    #[must_use]
+    pub const fn slabs(mut self, size: usize, keep: usize, max_frame: usize) -> Self {
+        self.reading = ReadingDraft { slab_size: size, slabs: keep, max_frame, ..self.reading };
         self
     }
 

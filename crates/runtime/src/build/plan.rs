@@ -14,13 +14,13 @@ use tidegate_flow::{
 
 use super::draft::{BudgetChoice, Draft, PipelineBuilder, StageDraft};
 use super::error::{BuildError, BuildErrors};
-use super::launch::{Launch, StageFuture, StageLaunch};
+use super::launch::{Launch, Reading, StageFuture, StageLaunch, StartedSource};
 use crate::clock::{Clock, Timed};
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
 use crate::probe::{Due, StageProbe};
-use crate::running::{Parts, Running};
+use crate::running::{Parts, Running, SourceTask};
 use crate::spares::{SPARE_BATCHES, SpareLists};
 
 /// A pipeline that was checked and can be started.
@@ -55,6 +55,10 @@ struct StageAccounts {
     held: Account,
     /// What it reads, where it is a source.
     intake: Account,
+    /// What it holds from one read to the next, where it is a source.
+    reading: Account,
+    /// What it reads into, where that is slabs.
+    slabs: Account,
 }
 
 impl Pipeline {
@@ -117,7 +121,13 @@ impl Pipeline {
             stall_after: self.stall_after,
             watch_every: self.watch_every,
         };
-        let sources = sources.into_iter().map(|source| (source.stage, source.probe, source.settle)).collect();
+        let task = |source: StartedSource| SourceTask {
+            stage: source.stage,
+            probe: source.probe,
+            settle: source.settle,
+            companion: source.companion,
+        };
+        let sources = sources.into_iter().map(task).collect();
         Running::spawn(parts, tasks, sources)
     }
 }
@@ -138,6 +148,12 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         account: accounts.hand,
         held_account: accounts.held,
         intake_account: accounts.intake,
+        reading: Reading {
+            account: accounts.reading,
+            slabs: accounts.slabs,
+            slab_size: draft.reading.slab_size,
+            keep: draft.reading.slabs,
+        },
         supervision,
         window,
     };
@@ -238,6 +254,10 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
         }
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
+            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
+                sum.add(&*stage.name, what, bytes);
+            }
         }
     }
     sum.add("spares", "emptied batches", spares_of(draft));
@@ -328,5 +348,12 @@ fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageA
         Some(_) => budget.account(&stage.name, intake_account(draft))?,
         None => hand.clone(),
     };
-    Ok(StageAccounts { hand, held, intake })
+    let (reading, slabs) = match stage.settle {
+        Some(_) => (
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.holding))?,
+            budget.account(&stage.name, AccountSpec::holding(stage.reading.slab_bytes()))?,
+        ),
+        None => (held.clone(), held.clone()),
+    };
+    Ok(StageAccounts { hand, held, intake, reading, slabs })
 }

@@ -104,7 +104,9 @@ where
         let Self { builder, stage, inlet, upstream, tail } = self;
         Flow { builder, stage, inlet: Box::new(move |launch| change(inlet(launch))), upstream, tail }
     }
+}
 
+impl<I, U, V> Flow<I, U, V> {
     /// Notes what a step of this stage may hold, so that the settle window of its source is made large enough.
     pub(super) fn holds(&self, weight: Weight) {
         let mut draft = self.builder.lock();

@@ -36,7 +36,8 @@ fn fold<T: Weigh + Send + 'static>(batch: Batch<Items<T>>, cx: &StageContext) ->
     cx.counter().record(|flows| {
         flows.absorbed += rows;
         flows.born += Records::new(1);
-        flows.held = flows.held - rows + Records::new(1);
+        flows.held -= rows;
+        flows.held += Records::new(1);
     });
     let mut group = Batch { payload, ticket, lease, meta: Meta { deadlines, ..meta } };
     match cx.cover(&mut group) {

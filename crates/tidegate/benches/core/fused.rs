@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tidegate::flow::Flows;
+use tidegate::flow::FlowChange;
 use tidegate::records::records;
 use tidegate::testkit::lone_context;
 use tidegate::{Batch, BoxTransform, Items, Outcome, Records, StageContext, Step, Transform};
@@ -133,7 +133,7 @@ fn drive<T: Transform<Items<u64>, Out = Items<u64>>>(chain: &mut [T], records: u
 }
 
 /// Counts a batch, as the stage around the transforms does.
-fn count(cx: &StageContext, change: impl FnOnce(&mut Flows, Records), batch: &Batch<Items<u64>>) {
+fn count(cx: &StageContext, change: impl FnOnce(&mut FlowChange, Records), batch: &Batch<Items<u64>>) {
     let records = Records::new(u64::from(batch.records()));
     cx.counter().record(|flows| change(flows, records));
 }

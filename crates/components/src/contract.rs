@@ -1,0 +1,171 @@
+//! The contract of a component: its kind, its configuration, and what it is given to check itself and to start.
+//!
+//! Adding a component is one file and one line in the list of its kind ([`SOURCES`](crate::SOURCES),
+//! [`TRANSFORMS`](crate::TRANSFORMS), [`SINKS`](crate::SINKS)). The file holds a struct with serde and schemars derived,
+//! whose doc comments are the reference, and the implementation of [`SourceConfig`], [`TransformConfig`] or
+//! [`SinkConfig`] for it.
+
+mod check;
+mod context;
+mod kind;
+mod meters;
+
+use std::fmt;
+
+use tidegate_flow::Weight;
+use tidegate_runtime::{BoxTransform, Chooser};
+
+pub use self::check::{Check, Depth, Level, Problem};
+pub use self::context::{BuildContext, Observed};
+pub use self::kind::{Ignored, SinkKind, SourceKind, TransformKind};
+pub use self::meters::{Counter, Meter, Meters};
+use crate::Rows;
+use crate::wiring::{SinkSlot, SourceSlot};
+
+/// What all configurations have in common. Implemented for everything that can be printed and written.
+pub trait Config: Send + fmt::Debug + erased_serde::Serialize {}
+
+impl<C: Send + fmt::Debug + erased_serde::Serialize> Config for C {}
+
+/// The configuration of a source, without `type`.
+pub trait SourceConfig: Config {
+    /// Reports what cannot work: values that contradict each other, and where [`Check::depth`] asks for it, files and
+    /// ports that are not to be had. Starts nothing.
+    fn check(&self, at: &mut Check<'_>);
+
+    /// What its acknowledgement means, and what it does while it is not read.
+    fn exposure(&self) -> Exposure;
+
+    /// Makes the source and hands it to the slot. Called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What went wrong, and what to do about it.
+    fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError>;
+}
+
+/// The configuration of a transform, without `type`, `inputs` and `buffer`.
+pub trait TransformConfig: Config {
+    /// Reports what cannot work; a program that does not compile, for one.
+    fn check(&self, at: &mut Check<'_>);
+
+    /// Its named outputs, `name.output` in `inputs`, in the order of the branches of its [`Chooser`]. Empty: one output
+    /// without a name.
+    fn outputs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Makes the transform.
+    ///
+    /// # Errors
+    /// What went wrong, and what to do about it.
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError>;
+}
+
+/// The configuration of a sink, without `type`, `inputs` and `buffer`.
+pub trait SinkConfig: Config {
+    /// Reports what cannot work: as for [`SourceConfig::check`].
+    fn check(&self, at: &mut Check<'_>);
+
+    /// What "accepted" means for it: where a record is safe when a source acknowledges it.
+    fn accepted(&self) -> &'static str;
+
+    /// Whether sources wait for it before they acknowledge (`acknowledgements`).
+    fn required(&self) -> bool {
+        true
+    }
+
+    /// Makes the sink and hands it to the slot. Called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What went wrong, and what to do about it.
+    fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError>;
+}
+
+/// A transform, ready to be wired.
+pub enum BuiltTransform {
+    /// A step with one output; fused with what is before it where nothing stands between.
+    Step {
+        /// The step.
+        step: BoxTransform<Rows>,
+        /// What it may hold back from one batch to the next, reserved.
+        holds: Weight,
+    },
+    /// Sends each record to none, one or several of the named outputs.
+    Choice(Box<dyn Chooser<Rows>>),
+}
+
+impl BuiltTransform {
+    /// A step that holds nothing back.
+    #[must_use]
+    pub fn step(step: impl tidegate_runtime::Transform<Rows, Out = Rows>) -> Self {
+        Self::Step { step: Box::new(step), holds: Weight::ZERO }
+    }
+
+    /// A step that may hold back so much.
+    #[must_use]
+    pub fn holding(step: impl tidegate_runtime::Transform<Rows, Out = Rows>, holds: Weight) -> Self {
+        Self::Step { step: Box::new(step), holds }
+    }
+}
+
+/// What may become of records between a sender and its source.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// What happens to records that were read and not settled when the process dies.
+    pub delivery: Delivery,
+    /// What it means that the source has acknowledged a record.
+    pub acked: &'static str,
+    /// What the sender notices while the source is not read.
+    pub blocked: &'static str,
+}
+
+/// What happens to records that were read and not settled when the process dies.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// They are read again: at least once.
+    Replayed,
+    /// The sender was not answered, and sends them again: at least once.
+    Answered,
+    /// They are lost, and so is what the kernel held for us; nothing else is.
+    InFlight,
+    /// As before; and what comes while the source is not read is lost too, and counted as far as the kernel counts it.
+    Lossy,
+    /// They were made here.
+    Generated,
+}
+
+/// Why a component could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// What went wrong.
+    pub text: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl StartError {
+    /// Something went wrong.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), help: None }
+    }
+
+    /// And this is what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

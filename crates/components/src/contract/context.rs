@@ -1,0 +1,54 @@
+//! [`BuildContext`]: what components are given of the world around them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+
+use tidegate_runtime::View;
+
+use super::meters::Meters;
+
+/// What components are given of the world around them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BuildContext {
+    /// Where components keep what must survive a restart, each in a folder of its own name. Not necessarily there yet.
+    pub data_dir: PathBuf,
+    /// The name of this machine, for the field `host` of records that are read here.
+    pub host: Option<Arc<str>>,
+    /// The pipeline, once it runs.
+    pub observed: Observed,
+    /// The counters of the components.
+    pub meters: Meters,
+}
+
+impl BuildContext {
+    /// A context with this data folder, no host name, and no pipeline.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), host: None, observed: Observed::default(), meters: Meters::default() }
+    }
+
+    /// With this name of the machine.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<Arc<str>>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+}
+
+/// The running pipeline, for components that report on it. Empty until whoever starts the pipeline says which it is.
+/// Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Observed(Arc<OnceLock<Weak<View>>>);
+
+impl Observed {
+    /// Says which pipeline it is; the first call counts.
+    pub fn set(&self, view: &Arc<View>) {
+        drop(self.0.set(Arc::downgrade(view)));
+    }
+
+    /// The pipeline, while it runs.
+    #[must_use]
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
+}

@@ -1,0 +1,39 @@
+//! The built-in components of the program, one file each: sources, transforms and sinks, the contract that they fulfil,
+//! and how a plan of them is wired.
+//!
+//! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
+//! * [`wiring`]: how nodes with inputs become stages and edges.
+//! * [`options`], [`value`]: options that several components share, and values with units.
+//! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
+
+pub mod contract;
+pub mod wiring;
+
+pub mod options;
+pub mod value;
+
+mod clock;
+
+pub mod sinks;
+pub mod sources;
+pub mod transforms;
+
+use self::contract::{SinkKind, SourceKind, TransformKind};
+pub use tidegate_record::Rows;
+
+/// Every source, by name.
+#[rustfmt::skip]
+pub static SOURCES: &[SourceKind] = &[
+    sources::demo_logs::KIND,
+];
+
+/// Every transform, by name.
+#[rustfmt::skip]
+pub static TRANSFORMS: &[TransformKind] = &[
+];
+
+/// Every sink, by name.
+#[rustfmt::skip]
+pub static SINKS: &[SinkKind] = &[
+    sinks::blackhole::KIND,
+];

@@ -1,0 +1,19 @@
+//! Options that several components share, with Vector's keys: one struct for each, so that the same words mean the same
+//! everywhere.
+
+mod acknowledgements;
+mod batch;
+mod buffer;
+mod codec;
+mod request;
+mod tls;
+
+pub use self::acknowledgements::{Acknowledgements, Healthcheck};
+pub use self::batch::Batch;
+pub use self::buffer::{Buffer, BufferType, WhenFull};
+pub use self::codec::{
+    Decoding, DecodingCodec, Encoding, EncodingCodec, Framing, FramingMethod, NewlineDelimited, SinkFraming,
+    SinkFramingMethod,
+};
+pub use self::request::{Concurrency, Request};
+pub use self::tls::Tls;

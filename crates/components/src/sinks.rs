@@ -1,0 +1,3 @@
+//! Where records go to.
+
+pub mod blackhole;

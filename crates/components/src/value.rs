@@ -1,0 +1,11 @@
+//! Values with a unit: [`ByteSize`], [`Period`] and [`Rate`]. Each is written as a plain number in its base unit, as in
+//! Vector, or as text with a unit; a value that is neither is refused with an example.
+
+mod bytes;
+mod number;
+mod period;
+mod rate;
+
+pub use self::bytes::ByteSize;
+pub use self::period::Period;
+pub use self::rate::Rate;

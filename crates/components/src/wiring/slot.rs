@@ -1,0 +1,108 @@
+//! [`SourceSlot`] and [`SinkSlot`]: the places in a pipeline that a source and a sink are put into.
+
+use std::sync::Arc;
+
+use tidegate_flow::Weight;
+use tidegate_runtime::inlet::EdgeInlet;
+use tidegate_runtime::stage::Inlet;
+use tidegate_runtime::{
+    BatchLimits, BoxTransform, Chooser, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
+};
+
+use crate::Rows;
+use crate::contract::BuildContext;
+
+/// A flow of rows with boxed steps.
+pub(super) type RowsFlow<I> = tidegate_runtime::build::BoxFlow<I>;
+
+/// Where the output of a stage goes.
+pub(super) enum End<'a> {
+    To(&'a Port<Rows>),
+    Fork(Vec<(&'a Port<Rows>, bool)>),
+    Choice(Box<dyn Chooser<Rows>>, Vec<Option<&'a Port<Rows>>>),
+}
+
+/// The steps of a stage behind its inlet, and where its output goes.
+pub(super) struct Stage<'a> {
+    pub(super) steps: Vec<(BoxTransform<Rows>, Weight)>,
+    pub(super) end: End<'a>,
+}
+
+impl Stage<'_> {
+    /// Completes a flow that was just begun.
+    pub(super) fn complete<I: Inlet<Payload = Rows>>(self, flow: RowsFlow<I>) {
+        let flow = self.steps.into_iter().fold(flow, |flow, (step, holds)| flow.step(step, holds, true));
+        match self.end {
+            End::To(port) => flow.to(port),
+            End::Fork(branches) => flow.fork_to(&branches),
+            End::Choice(chooser, branches) => flow.choose_to(chooser, &branches),
+        }
+    }
+}
+
+/// The place of a source: what is behind it is known already.
+#[must_use = "a slot that nothing is put into leaves its node out of the pipeline"]
+pub struct SourceSlot<'a> {
+    pub(super) name: Arc<str>,
+    pub(super) cx: &'a BuildContext,
+    pub(super) builder: &'a PipelineBuilder,
+    pub(super) stage: Stage<'a>,
+}
+
+impl SourceSlot<'_> {
+    /// The name of the node.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The world around it.
+    #[must_use]
+    pub fn context(&self) -> &BuildContext {
+        self.cx
+    }
+
+    /// Puts the source into its place.
+    pub fn source<S: Source<Payload = Rows>>(self, source: impl Into<SourceOptions<S>>) {
+        self.stage.complete(self.builder.boxed_source(&self.name, source));
+    }
+}
+
+/// The place of a sink: what is before it is known already.
+#[must_use = "a slot that nothing is put into leaves its node out of the pipeline"]
+pub struct SinkSlot<'a> {
+    pub(super) name: Arc<str>,
+    pub(super) cx: &'a BuildContext,
+    pub(super) flow: RowsFlow<EdgeInlet<Rows>>,
+    pub(super) dead_letters: Option<&'a Port<Rows>>,
+}
+
+impl SinkSlot<'_> {
+    /// The name of the node.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The world around it.
+    #[must_use]
+    pub fn context(&self) -> &BuildContext {
+        self.cx
+    }
+
+    /// Gives the sink larger batches, up to these limits.
+    pub fn batch(mut self, limits: BatchLimits) -> Self {
+        self.flow = self.flow.boxed_batch(limits);
+        self
+    }
+
+    /// Puts the sink into its place, to be retried and timed out as `policy` says. What it refuses for good goes to the
+    /// dead letters of its node.
+    pub fn sink<S: Sink<Rows>>(self, policy: SinkPolicy, sink: S) {
+        let mut options = SinkOptions::default().policy(policy);
+        if let Some(port) = self.dead_letters {
+            options = options.dead_letters(port);
+        }
+        self.flow.sink_with(&self.name, sink, options);
+    }
+}

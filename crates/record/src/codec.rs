@@ -1,0 +1,6 @@
+//! Codecs: rows to bytes ([`Encoder`]), and bytes to fewer bytes and back ([`compress`]).
+
+pub mod compress;
+mod encode;
+
+pub use encode::{Codec, EncodeFraming, Encoded, Encoder};

@@ -1,0 +1,248 @@
+//! [`Encoder`]: rows to bytes. Rows that nobody changed and that stand side by side go out as one slice, uncopied.
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::json;
+use crate::origin::Origin;
+use crate::row::{Form, Row};
+use crate::rows::{Body, Entry, Rows};
+
+/// What is written of a record.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// The record as one JSON object.
+    #[default]
+    Json,
+    /// The text of `.message`; nothing where there is none.
+    Text,
+}
+
+/// What is written around records.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EncodeFraming {
+    /// A newline behind each.
+    #[default]
+    NewlineDelimited,
+    /// This byte behind each.
+    CharacterDelimited(u8),
+    /// Nothing.
+    Bytes,
+    /// `[`, commas between, `]`: the body of many HTTP interfaces.
+    JsonArray,
+}
+
+/// How rows are written.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Encoder {
+    /// What of each.
+    pub codec: Codec,
+    /// And what around it.
+    pub framing: EncodeFraming,
+}
+
+/// A slice of rows that need no copy is worth its place in a list of slices from this size on.
+const WORTH_A_SLICE: usize = 2_048;
+
+/// Rows as bytes: slices of the slabs where nothing has changed, and a buffer with what was put together.
+#[derive(Default)]
+pub struct Encoded<'a> {
+    parts: Vec<Part<'a>>,
+    made: Vec<u8>,
+}
+
+enum Part<'a> {
+    Kept(&'a [u8]),
+    Made(Range<usize>),
+}
+
+impl<'a> Encoded<'a> {
+    /// Nothing yet; what is put together goes into `buffer` (emptied first).
+    #[must_use]
+    pub fn into_buffer(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { parts: Vec::new(), made: buffer }
+    }
+
+    /// The bytes, in order.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| match part {
+            Part::Kept(slice) => slice,
+            Part::Made(range) => &self.made[range.clone()],
+        })
+    }
+
+    /// The bytes for a vectored write.
+    #[must_use]
+    pub fn io_slices(&self) -> Vec<IoSlice<'_>> {
+        self.slices().map(IoSlice::new).collect()
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.slices().map(<[u8]>::len).sum()
+    }
+
+    /// How many of them had to be put together.
+    #[must_use]
+    pub fn bytes_made(&self) -> usize {
+        self.made.len()
+    }
+
+    /// The buffer, to be used again.
+    #[must_use]
+    pub fn take_buffer(self) -> Vec<u8> {
+        self.made
+    }
+
+    fn close(&mut self, from: usize) {
+        if self.made.len() > from {
+            self.parts.push(Part::Made(from..self.made.len()));
+        }
+    }
+
+    fn keep(&mut self, slice: &'a [u8]) {
+        self.parts.push(Part::Kept(slice));
+    }
+}
+
+impl Rows {
+    /// Appends the rows as JSON objects with a newline behind each.
+    pub fn encode_ndjson(&self, out: &mut Vec<u8>) {
+        self.encode(Encoder::default(), out);
+    }
+
+    /// Appends the rows as `encoder` says.
+    pub fn encode(&self, encoder: Encoder, out: &mut Vec<u8>) {
+        let mut encoded = Encoded { parts: Vec::new(), made: std::mem::take(out) };
+        self.write(encoder, &mut encoded, false);
+        *out = encoded.made;
+    }
+
+    /// The rows as `encoder` says, as slices: those that nobody changed are not copied. `buffer` takes the others.
+    #[must_use]
+    pub fn encode_slices(&self, encoder: Encoder, buffer: Vec<u8>) -> Encoded<'_> {
+        let mut encoded = Encoded::into_buffer(buffer);
+        self.write(encoder, &mut encoded, true);
+        encoded
+    }
+
+    fn write<'a>(&'a self, encoder: Encoder, out: &mut Encoded<'a>, may_keep: bool) {
+        let (body, _) = self.body();
+        let entries = self.entries();
+        let delimiter = encoder.delimiter();
+        let mut envelope = Envelope::default();
+        let mut from = out.made.len();
+        if encoder.framing == EncodeFraming::JsonArray {
+            out.made.push(b'[');
+        }
+        let mut number = 0;
+        while let Some(entry) = entries.get(number) {
+            if encoder.passes(entry)
+                && let Some(delimiter) = delimiter
+            {
+                let (count, run, ends) = run(body, &entries[number..], encoder, delimiter);
+                number += count;
+                if may_keep && run.len() >= WORTH_A_SLICE {
+                    out.close(from);
+                    out.keep(run);
+                    from = out.made.len();
+                } else {
+                    out.made.extend_from_slice(run);
+                }
+                if !ends {
+                    out.made.push(delimiter);
+                }
+                continue;
+            }
+            if encoder.framing == EncodeFraming::JsonArray && number > 0 {
+                out.made.push(b',');
+            }
+            encoder.write_row(Row::new(body, entry), &mut envelope, &mut out.made);
+            out.made.extend(delimiter);
+            number += 1;
+        }
+        if encoder.framing == EncodeFraming::JsonArray {
+            out.made.push(b']');
+        }
+        out.close(from);
+    }
+}
+
+/// The rows at the front of `entries` that stand side by side with nothing but `delimiter` between: how many they are,
+/// their bytes, and whether these end with the last delimiter because it stands there too. At least one.
+fn run<'a>(body: &'a Body, entries: &[Entry], encoder: Encoder, delimiter: u8) -> (usize, &'a [u8], bool) {
+    let first = &entries[0];
+    let start = first.range().start;
+    let held = body.held(first);
+    let mut end = first.range().end;
+    let mut count = 1;
+    let mut rest = &entries[1..];
+    let mut is_delimited = held.get(end) == Some(&delimiter);
+    while let Some((next, behind)) = rest.split_first()
+        && is_delimited
+        && next.range().start == end + 1
+        && next.piece == first.piece
+        && next.is_written == first.is_written
+        && encoder.passes(next)
+    {
+        end = next.range().end;
+        is_delimited = held.get(end) == Some(&delimiter);
+        count += 1;
+        rest = behind;
+    }
+    (count, held.get(start..end + usize::from(is_delimited)).unwrap_or_default(), is_delimited)
+}
+
+impl Encoder {
+    fn delimiter(self) -> Option<u8> {
+        match self.framing {
+            EncodeFraming::NewlineDelimited => Some(b'\n'),
+            EncodeFraming::CharacterDelimited(byte) => Some(byte),
+            EncodeFraming::Bytes | EncodeFraming::JsonArray => None,
+        }
+    }
+
+    /// Whether a row goes out as it is.
+    #[inline]
+    fn passes(self, entry: &Entry) -> bool {
+        let form = match self.codec {
+            Codec::Json => Form::Object,
+            Codec::Text => Form::Message,
+        };
+        entry.form == form && !entry.has_edits()
+    }
+
+    fn write_row(self, row: Row<'_>, envelope: &mut Envelope, out: &mut Vec<u8>) {
+        match (self.codec, row.form()) {
+            (Codec::Text, _) => row.write_text(out),
+            (Codec::Json, Form::Object) => row.write_edited(out),
+            (Codec::Json, Form::Message) => envelope.write(row, out),
+        }
+    }
+}
+
+/// What stands around the messages of one origin, put together once.
+#[derive(Default)]
+struct Envelope {
+    of: Option<Arc<Origin>>,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Envelope {
+    fn write(&mut self, row: Row<'_>, out: &mut Vec<u8>) {
+        let Some(origin) = row.origin() else { return row.write_json(out) };
+        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, origin)) {
+            self.head.clear();
+            self.tail.clear();
+            origin.write_around_message(&mut self.head, &mut self.tail);
+            self.of = Some(Arc::clone(origin));
+        }
+        out.extend_from_slice(&self.head);
+        json::quote(row.bytes(), out);
+        out.extend_from_slice(&self.tail);
+    }
+}

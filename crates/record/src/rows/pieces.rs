@@ -1,0 +1,90 @@
+//! [`Pieces`]: the slabs that the rows of a batch stand in, each with the origin of its rows, in the order of the rows.
+
+use std::sync::Arc;
+
+use tidegate_flow::Slab;
+
+use crate::origin::Origin;
+
+/// A range of a slab, and where its rows come from. The slab is empty where the rows stand in the side buffer.
+#[derive(Clone)]
+pub(crate) struct Piece {
+    pub(crate) slab: Slab,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// The pieces of a batch. Most have one, which needs no allocation: so the parts of a batch that is split never need
+/// more memory together than the whole, as their leases do not either.
+#[derive(Clone, Default)]
+pub(crate) struct Pieces {
+    first: Option<Piece>,
+    more: Vec<Piece>,
+}
+
+impl Pieces {
+    pub(crate) fn get(&self, number: u32) -> Option<&Piece> {
+        match number {
+            0 => self.first.as_ref(),
+            _ => self.more.get(number as usize - 1),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Piece> {
+        self.first.iter().chain(&self.more)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Piece> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
+
+    pub(crate) fn push(&mut self, piece: Piece) -> u32 {
+        let number = super::body::narrow(self.len());
+        match self.first {
+            None => self.first = Some(piece),
+            Some(_) => self.more.push(piece),
+        }
+        number
+    }
+
+    /// The number of the piece that holds the bytes of `slab`, and at which offset: the last one where it holds them
+    /// already, else a new one.
+    pub(crate) fn place(&mut self, slab: &Slab, origin: &Arc<Origin>) -> (u32, usize) {
+        if let Some(last) = self.more.last().or(self.first.as_ref())
+            && (Arc::ptr_eq(&last.origin, origin) || last.origin == *origin)
+            && let Some(offset) = offset_within(&last.slab, slab)
+        {
+            return (super::body::narrow(self.len() - 1), offset);
+        }
+        (self.push(Piece { slab: slab.clone(), origin: Arc::clone(origin) }), 0)
+    }
+
+    /// Keeps the pieces `from..to`.
+    pub(crate) fn extract(&self, from: usize, to: usize) -> Self {
+        let mut own = Self { first: None, more: Vec::with_capacity((to - from).saturating_sub(1)) };
+        self.iter().skip(from).take(to - from).for_each(|piece| {
+            own.push(piece.clone());
+        });
+        own
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first = None;
+        self.more.clear();
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.more.capacity() * size_of::<Piece>()
+    }
+}
+
+/// Where in `outer` the bytes of `inner` stand, if they do. Both are alive, so equal addresses are equal bytes.
+fn offset_within(outer: &Slab, inner: &Slab) -> Option<usize> {
+    let offset = (inner.as_ptr() as usize).checked_sub(outer.as_ptr() as usize)?;
+    let is_within = !inner.is_empty() && offset + inner.len() <= outer.len();
+    (is_within || (inner.is_empty() && outer.is_empty())).then_some(if inner.is_empty() { 0 } else { offset })
+}

@@ -1,0 +1,64 @@
+//! Flows that are put together at run time, of a payload and of steps that are known only then: what a program builds
+//! from a file. One indirect call per batch and step; no requirement on the payload beyond [`Payload`].
+
+use tidegate_flow::{Bytes, EdgeSpec, Payload, Records, StageId, Weight};
+
+use super::draft::PipelineBuilder;
+use super::flow::{EdgeStart, Flow, MakeInlet, Port};
+use super::launch::StageLaunch;
+use super::options::SourceOptions;
+use crate::ingress::{Source, SourceInlet};
+use crate::inlet::EdgeInlet;
+use crate::ops::{BatchLimits, Batcher};
+use crate::stage::Inlet;
+use crate::transform::{BoxTransform, Pass, Then};
+
+/// A flow whose steps are boxed: its type stays the same however many there are.
+pub type BoxFlow<I> = Flow<I, Pass, BoxTransform<<I as Inlet>::Payload>>;
+
+impl PipelineBuilder {
+    /// Starts a flow that reads `source`, to be extended by [boxed steps](BoxFlow::step).
+    pub fn boxed_source<S: Source>(&self, name: &str, source: impl Into<SourceOptions<S>>) -> BoxFlow<SourceInlet<S>> {
+        let (stage, inlet) = self.source_stage(name, source.into());
+        boxed(self.clone(), stage, inlet)
+    }
+
+    /// An edge that any number of flows may send to, as [`port`](Self::port), and a flow of boxed steps that reads it.
+    pub fn boxed_port<P: Payload>(&self, spec: impl Into<EdgeSpec>) -> (Port<P>, BoxFlow<EdgeInlet<P>>) {
+        let (port, start) = self.port_edge(spec.into());
+        let EdgeStart { id, rx } = start;
+        let stage = self.edge_stage(id);
+        let inlet = Box::new(move |launch: &StageLaunch<'_>| EdgeInlet::new(launch.consumer(EdgeStart { id, rx })));
+        (port, boxed(self.clone(), stage, inlet))
+    }
+}
+
+fn boxed<I: Inlet>(builder: PipelineBuilder, stage: StageId, inlet: MakeInlet<I>) -> BoxFlow<I> {
+    Flow { builder, stage, inlet, upstream: Pass, tail: Box::new(Pass) }
+}
+
+impl<I: Inlet> BoxFlow<I> {
+    /// Adds a step, fused with those before it. `holds` is what it may hold back from one batch to the next (records and
+    /// bytes; the bytes are reserved), `may_drop` whether it ever ends a record.
+    pub fn step(self, step: BoxTransform<I::Payload>, holds: Weight, may_drop: bool) -> Self {
+        {
+            let mut draft = self.builder.lock();
+            draft.stage(self.stage).held += holds.bytes;
+            let stage = draft.graph.stage_mut(self.stage);
+            stage.holding += holds;
+            stage.may_drop |= may_drop;
+        }
+        let Self { builder, stage, inlet, upstream, tail } = self;
+        Flow { builder, stage, inlet, upstream, tail: Box::new(Then::new(tail, step)) }
+    }
+
+    /// Joins small batches to larger ones, as [`Flow::batch`].
+    pub fn boxed_batch(self, limits: BatchLimits) -> Self {
+        let bytes = if limits.bytes == Bytes::new(u64::MAX) { Bytes::ZERO } else { limits.bytes };
+        self.holds(Weight { records: Records::new(u64::from(limits.records)), bytes });
+        if limits.records == 0 {
+            self.refuse("a batch of no records is never full; set its limit to at least 1".to_string());
+        }
+        self.step(Box::new(Batcher::new(limits)), Weight::ZERO, false)
+    }
+}
