@@ -8,13 +8,23 @@ use std::ops::Range;
 use crate::json::{self, Invalid, Shape};
 use crate::path::Path;
 use crate::row::{Form, Row};
-use crate::rows::{Body, Edit, NO_EDIT};
+use crate::rows::{Body, Edit, Entry, NO_EDIT};
 use place::{Place, place, without};
 
 /// One record of a batch, to change.
 pub struct RowMut<'a> {
     body: &'a mut Body,
     number: usize,
+    /// Whether a mark was set: then nothing that the row was may be written over.
+    is_marked: bool,
+}
+
+/// What a record was, to go back to it.
+#[derive(Debug)]
+pub struct Mark {
+    entry: Entry,
+    /// How many edits there were in the batch.
+    edits: usize,
 }
 
 /// Why the message of a record could not take the place of the record.
@@ -42,13 +52,40 @@ impl std::error::Error for NotAnObject {}
 
 impl<'a> RowMut<'a> {
     pub(crate) fn new(body: &'a mut Body, number: usize) -> Self {
-        Self { body, number }
+        Self { body, number, is_marked: false }
     }
 
     /// The row, to read.
     #[must_use]
     pub fn as_row(&self) -> Row<'_> {
         Row::new(self.body, &self.body.rows[self.number])
+    }
+
+    /// Notes what the record is now. Costs nothing; what is written until [`restore`](Self::restore) stays in the side
+    /// buffer.
+    pub fn mark(&mut self) -> Mark {
+        self.is_marked = true;
+        Mark { entry: self.body.rows[self.number], edits: self.body.edits.len() }
+    }
+
+    /// Makes the record what it was at the mark, which must be of this very row.
+    pub fn restore(&mut self, mark: Mark) {
+        let now = self.body.rows[self.number];
+        self.body.bytes -= self.body.weigh(&now);
+        self.body.rows[self.number] = mark.entry;
+        // Newer edits may have been strung between the older ones.
+        let old = |edit: u32| (edit as usize) < mark.edits;
+        let mut next = mark.entry.edits;
+        while next != NO_EDIT {
+            let mut behind = self.body.edits[next as usize].next;
+            while behind != NO_EDIT && !old(behind) {
+                behind = self.body.edits[behind as usize].next;
+            }
+            self.body.edits[next as usize].next = behind;
+            next = behind;
+        }
+        self.body.bytes += self.body.weigh(&mark.entry);
+        self.forget_index();
     }
 
     /// `. = parse_json!(.message)`: checks the whole message (syntax, UTF-8, depth) and makes it the record. The bytes
@@ -126,7 +163,7 @@ impl<'a> RowMut<'a> {
         debug_assert!(json::validate(json).is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
         let entry = self.body.rows[self.number];
         self.body.bytes -= self.body.weigh(&entry);
-        if entry.is_written && entry.range().end == self.body.text.len() {
+        if entry.is_written && !self.is_marked && entry.range().end == self.body.text.len() {
             // The last of the side buffer is this row itself: it is written over.
             self.body.text.truncate(entry.range().start);
         }
