@@ -50,15 +50,13 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
     let mut components: Vec<_> = new.nodes.iter().map(|node| (node.name.clone(), changed(node))).collect();
     let gone = old.nodes.iter().filter(|node| new.node(&node.name).is_none());
     components.extend(gone.map(|node| (node.name.clone(), Change::Removed)));
-    let settings =
-        (old.settings.memory, &old.settings.data_dir) != (new.settings.memory, &new.settings.data_dir);
+    let settings = (old.settings.memory, &old.settings.data_dir) != (new.settings.memory, &new.settings.data_dir);
     Diff { components, settings }
 }
 
 fn compare(old: &Plan, before: &PlanNode, new: &Plan, after: &PlanNode) -> Change {
     const WIRING: &[&str] = &["inputs", "buffer", "dead_letter"];
-    if (before.kind, before.type_name) != (after.kind, after.type_name)
-        || !same_but(&before.tree, &after.tree, WIRING)
+    if (before.kind, before.type_name) != (after.kind, after.type_name) || !same_but(&before.tree, &after.tree, WIRING)
     {
         return Change::Changed;
     }
@@ -86,9 +84,10 @@ fn same_but(a: &Node, b: &Node, but: &[&str]) -> bool {
                 table.entries.iter().filter(|entry| !but.contains(&entry.key.name.as_str())).count()
             };
             counted(a) == counted(b)
-                && a.entries.iter().filter(|entry| !but.contains(&entry.key.name.as_str())).all(|entry| {
-                    b.get(&entry.key.name).is_some_and(|other| same_but(&entry.node, other, &[]))
-                })
+                && a.entries
+                    .iter()
+                    .filter(|entry| !but.contains(&entry.key.name.as_str()))
+                    .all(|entry| b.get(&entry.key.name).is_some_and(|other| same_but(&entry.node, other, &[])))
         }
         (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_but(a, b, &[])),
         (Value::Text(a), Value::Text(b)) => a.string == b.string,

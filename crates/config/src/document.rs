@@ -112,12 +112,15 @@ fn declared<'a>(entry: &'a Entry, kind: StageKind, problems: &mut Problems) -> V
                 }
                 let title = format!("{} is a table of keys, found {}", declared.in_words(), component.node.in_words());
                 let problem = Problem::new(Code::WrongType, title).at(component.key.place, "its keys are missing");
-                problems.push(problem.help(format!("indent its keys below `{}:`, the first of them `type:`", component.key.name)));
+                problems.push(
+                    problem.help(format!("indent its keys below `{}:`, the first of them `type:`", component.key.name)),
+                );
             }
         }
         Value::Null => {}
         _ => {
-            let title = format!("`{}` is a table of components by name, found {}", entry.key.name, entry.node.in_words());
+            let title =
+                format!("`{}` is a table of components by name, found {}", entry.key.name, entry.node.in_words());
             let problem = Problem::new(Code::WrongType, title).at(entry.key.place, "");
             let help = format!("write `{}:`, below it a name, and below that `type: ...`", entry.key.name);
             problems.push(problem.help(help));

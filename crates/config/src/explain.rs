@@ -169,9 +169,11 @@ fn edges(plan: &Plan, graph: &Graph) -> Vec<EdgeFacts> {
             (None, OnFull::Fail) => "fail".to_string(),
             (None, OnFull::Divert(_)) => "divert".to_string(),
         };
+        let mut from: Vec<_> = edge.from.iter().map(|stage| graph.stage_name(*stage).to_string()).collect();
+        from.dedup();
         EdgeFacts {
             name: edge.name.clone(),
-            from: edge.from.iter().map(|stage| graph.stage_name(*stage).to_string()).collect(),
+            from,
             records: edge.window.records.get(),
             bytes: edge.window.bytes.get(),
             reserved: said.is_some_and(|buffer| buffer.max_size.is_some()),
@@ -237,4 +239,3 @@ impl Explanation {
         serde_json::to_value(self).unwrap_or_default()
     }
 }
-

@@ -6,7 +6,7 @@
 
 use crate::files::Place;
 use crate::problem::{Code, Problem, Problems};
-use crate::tree::{Node, Offsets, Text, Value};
+use crate::tree::{Node, Text, Value};
 
 /// Looks up a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -194,12 +194,19 @@ impl Replacement<'_> {
     }
 
     fn place_of(&self, start: usize, end: usize) -> Place {
-        text_place(&self.from.offsets, self.place, start..end)
+        text_place(self.from, self.place, start..end)
     }
 }
 
-/// Where the bytes `range` of a text stand, if its node stands at `node`.
-pub(crate) fn text_place(offsets: &Offsets, node: Place, range: std::ops::Range<usize>) -> Place {
+/// Where the bytes `range` of a text stand, if its node stands at `node`. What is said of the end of the text is shown
+/// behind its last word.
+pub(crate) fn text_place(text: &Text, node: Place, range: std::ops::Range<usize>) -> Place {
+    let offsets = &text.offsets;
+    let last_word = text.string.trim_end().len();
+    if range.start >= last_word && last_word > 0 {
+        let end = offsets.to_file(last_word - 1).map_or(node.end, |last| last + 1);
+        return Place { file: node.file, start: end, end };
+    }
     let start = offsets.to_file(range.start).unwrap_or(node.start);
     let last = offsets.to_file(range.end.saturating_sub(1).max(range.start)).unwrap_or(node.end);
     let end = if range.end > range.start { last + 1 } else { start };
@@ -275,7 +282,7 @@ mod tests {
         let node = node.as_table().and_then(|table| table.get("source")).expect("source").clone();
         let text = node.as_text().expect("text");
         let at = text.string.find("b = 2").expect("it stands there");
-        assert_eq!(files.text(text_place(&text.offsets, node.place, at..at + 5)), "b = 2");
+        assert_eq!(files.text(text_place(text, node.place, at..at + 5)), "b = 2");
         assert_eq!(secrets.redact("no secret-host here"), "no ${HOST} here");
         assert_eq!(format!("{secrets:?}"), "[\"HOST\"]");
     }

@@ -64,7 +64,9 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
     }
     for path in &found {
         match read(path, &mut loaded.problems) {
-            Some((format, text)) => loaded.add(Given { name: &path.display().to_string(), format, text: &text }, lookup),
+            Some((format, text)) => {
+                loaded.add(Given { name: &path.display().to_string(), format, text: &text }, lookup)
+            }
             None => loaded.incomplete = true,
         }
     }

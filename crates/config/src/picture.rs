@@ -17,7 +17,7 @@ use crate::plan::{Input, Plan, PlanNode};
 #[must_use]
 pub fn graph_text(plan: &Plan) -> String {
     let mut out = String::new();
-    for at in flow_order(plan) {
+    for at in plan.order() {
         let node = &plan.nodes[at];
         let _ = writeln!(out, "{}", boxed(&format!("{} {} ({})", node.kind, node.name, node.type_name)));
         let readers: Vec<_> = readers(plan, at).collect();
@@ -76,9 +76,10 @@ fn escaped(text: &str) -> String {
 /// The graph as JSON: `nodes` with `name`, `kind` and `type`, and `edges` with `from`, `output`, `to` and `dead_letters`.
 #[must_use]
 pub fn graph_json(plan: &Plan) -> Value {
-    let nodes = plan.nodes.iter().map(|node| {
-        json!({ "name": node.name, "kind": node.kind.to_string(), "type": node.type_name })
-    });
+    let nodes = plan
+        .nodes
+        .iter()
+        .map(|node| json!({ "name": node.name, "kind": node.kind.to_string(), "type": node.type_name }));
     let mut edges = Vec::new();
     for node in &plan.nodes {
         for input in &node.inputs {
@@ -91,14 +92,6 @@ pub fn graph_json(plan: &Plan) -> Value {
         }
     }
     json!({ "nodes": nodes.collect::<Vec<_>>(), "edges": edges })
-}
-
-/// In the order of the flow, each source followed by what it leads to.
-fn flow_order(plan: &Plan) -> Vec<usize> {
-    let mut order = plan.order();
-    let missing: Vec<_> = (0..plan.nodes.len()).filter(|at| !order.contains(at)).collect();
-    order.extend(missing);
-    order
 }
 
 fn readers(plan: &Plan, at: usize) -> impl Iterator<Item = (&PlanNode, &Input)> {

@@ -13,6 +13,8 @@ mod keys;
 mod settings;
 mod types;
 
+use std::collections::BTreeSet;
+
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_components::options::Buffer;
 use tidegate_flow::StageKind;
@@ -28,7 +30,7 @@ use crate::tree::Node;
 pub use component::Component;
 pub(crate) use component::Draft;
 pub use graph::Input;
-pub(crate) use keys::find as find_key;
+pub(crate) use keys::{find as find_key, within as place_within};
 pub use settings::Settings;
 
 /// A component of a plan.
@@ -66,19 +68,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The nodes so that each comes behind all of its inputs.
+    /// The nodes so that each comes behind all that send to it.
     #[must_use]
     pub fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = Vec::with_capacity(self.nodes.len());
-        let mut missing: Vec<usize> = self.nodes.iter().map(|node| node.inputs.len()).collect();
-        let mut next: Vec<usize> = (0..self.nodes.len()).filter(|at| missing[*at] == 0).collect();
-        while let Some(at) = next.pop() {
+        let gives = |from: usize, to: usize| {
+            let inputs = self.nodes[to].inputs.iter().filter(|input| input.from == from).count();
+            inputs + usize::from(self.nodes[from].dead_letters == Some(to))
+        };
+        let all = 0..self.nodes.len();
+        let mut missing: Vec<usize> = all.clone().map(|to| all.clone().map(|from| gives(from, to)).sum()).collect();
+        let mut next: BTreeSet<usize> = all.clone().filter(|at| missing[*at] == 0).collect();
+        while let Some(at) = next.pop_first() {
             order.push(at);
-            for (to, node) in self.nodes.iter().enumerate() {
-                let read = node.inputs.iter().filter(|input| input.from == at).count();
-                missing[to] -= read;
-                if read > 0 && missing[to] == 0 {
-                    next.push(to);
+            for to in all.clone() {
+                let given = gives(at, to);
+                missing[to] -= given;
+                if given > 0 && missing[to] == 0 {
+                    next.insert(to);
                 }
             }
         }

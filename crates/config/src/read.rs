@@ -49,7 +49,13 @@ pub fn read<'a, T, E: Display>(
     problems: &mut Problems,
     mut make: impl FnMut(NodeReader<'a, '_>) -> Result<T, E>,
 ) -> Option<T> {
-    let notes = Notes { subject, known: RefCell::default(), fault: RefCell::default(), left_out: RefCell::default(), meant: RefCell::default() };
+    let notes = Notes {
+        subject,
+        known: RefCell::default(),
+        fault: RefCell::default(),
+        left_out: RefCell::default(),
+        meant: RefCell::default(),
+    };
     let mut made = None;
     for _ in 0..MOST_TRIES {
         notes.fault.take();
@@ -61,8 +67,10 @@ pub fn read<'a, T, E: Display>(
             Err(error) => {
                 let fault = notes.fault.take().unwrap_or_else(|| Fault {
                     node: std::ptr::from_ref(subject.node),
-                    problem: Some(Problem::new(Code::InvalidValue, format!("{}: {error}", subject.what))
-                        .at(subject.name_place, "")),
+                    problem: Some(
+                        Problem::new(Code::InvalidValue, format!("{}: {error}", subject.what))
+                            .at(subject.name_place, ""),
+                    ),
                 });
                 fault.problem.into_iter().for_each(|problem| notes.add(problem));
                 let is_root = std::ptr::eq(fault.node, subject.node);

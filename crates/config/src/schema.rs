@@ -23,7 +23,12 @@ pub fn schema() -> Value {
     };
     macro_rules! listed {
         ($kinds:ident) => {
-            $kinds.iter().map(|kind| (kind.name, kind.summary, (kind.schema)(&mut SchemaSettings::draft2020_12().into_generator()))).collect()
+            $kinds
+                .iter()
+                .map(|kind| {
+                    (kind.name, kind.summary, (kind.schema)(&mut SchemaSettings::draft2020_12().into_generator()))
+                })
+                .collect()
         };
     }
     let sources = all(listed!(SOURCES), &[], false);

@@ -21,7 +21,7 @@ fn environment(name: &str) -> Option<String> {
 fn messages(path: &Path) -> String {
     let loaded = load::load(&[path.to_path_buf()], &environment);
     let cx = BuildContext::new("/var/lib/tidegate");
-    let mut planned = plan(loaded, &cx, Depth::Values);
+    let mut planned = plan(loaded, &cx, Depth::Surroundings);
     if let Some(plan) = &planned.plan {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let _inside = runtime.enter();

@@ -51,7 +51,11 @@ fn unit_tests_of_a_file_pass_or_say_why_not() {
     assert_eq!((results[0].name.as_str(), &results[0].failures), ("errors pass", &Vec::new()));
     let said: Vec<_> = results[1].failures.iter().map(|failure| failure.text.as_str()).collect();
     assert_eq!(said.len(), 3, "{said:#?}");
-    assert!(said[0].starts_with("holds of no record that came out of `split`, `split`: it is false for {"), "{}", said[0]);
+    assert!(
+        said[0].starts_with("holds of no record that came out of `split`, `split`: it is false for {"),
+        "{}",
+        said[0]
+    );
     assert_eq!(said[1], "nothing came out of `split`");
     assert!(said[2].starts_with("nothing may come out of `errors`, but 2 records did: {"), "{}", said[2]);
 }

@@ -7,7 +7,6 @@ use tidegate_remap::{Condition, Diagnostic, Options, Program, Severity};
 
 use super::{Case, Expect, Given, Insert, Output, Source};
 use crate::files::Place;
-use crate::interpolate::text_place;
 use crate::nearest::did_you_mean;
 use crate::plan::{Component, Draft};
 use crate::problem::{Code, Problem, Problems};
@@ -121,7 +120,8 @@ impl Reader<'_, '_, '_> {
         let output = |(index, output)| self.expect(output, index);
         let outputs = raw.outputs.iter().enumerate().filter_map(output).collect();
         let silent = raw.no_outputs_from.iter().enumerate();
-        let silent = silent.filter_map(|(index, name)| self.output(name, &format!("no_outputs_from[{index}]"))).collect();
+        let silent =
+            silent.filter_map(|(index, name)| self.output(name, &format!("no_outputs_from[{index}]"))).collect();
         Some(Case { name: raw.name, place, inputs, outputs, silent })
     }
 
@@ -155,7 +155,8 @@ impl Reader<'_, '_, '_> {
     fn expect(&mut self, output: &RawOutput, index: usize) -> Option<Expect> {
         let path = format!("outputs[{index}]");
         let names = output.extract_from.names();
-        let from: Option<Vec<_>> = names.iter().map(|name| self.output(name, &format!("{path}.extract_from"))).collect();
+        let from: Option<Vec<_>> =
+            names.iter().map(|name| self.output(name, &format!("{path}.extract_from"))).collect();
         let mut conditions = Vec::new();
         for (at, condition) in output.conditions.iter().enumerate() {
             let path = format!("{path}.conditions[{at}]");
@@ -177,10 +178,7 @@ impl Reader<'_, '_, '_> {
     ) -> Source {
         let found = compile(text).unwrap_or_else(|errors| errors);
         let node = crate::plan::find_key(self.node, path).0.unwrap_or(self.node);
-        let place = |range| match &node.value {
-            Value::Text(text) => text_place(&text.offsets, node.place, range),
-            _ => node.place,
-        };
+        let place = |range| crate::plan::place_within(node, range);
         for diagnostic in found {
             let code = if diagnostic.severity == Severity::Error { Code::Vrl } else { Code::VrlWarning };
             let problem = Problem::new(code, diagnostic.message.clone()).at(place(diagnostic.range.clone()), "");

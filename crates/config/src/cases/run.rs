@@ -90,7 +90,8 @@ impl Bench {
             let records = self.records(output);
             if let Some(first) = records.first() {
                 let name = &plan.nodes[output.node].name;
-                let text = format!("nothing may come out of `{name}`, but {} did: {}", counted(records.len()), shown(first));
+                let text =
+                    format!("nothing may come out of `{name}`, but {} did: {}", counted(records.len()), shown(first));
                 failures.push(Failure { place: output.place, text });
             }
         }
@@ -105,7 +106,10 @@ impl Bench {
         }
         let unmet = |condition: &Source| {
             let why = holds_of_none(condition, &records)?;
-            Some(Failure { place: condition.place, text: format!("holds of no record that came out of {}: {why}", names.join(", ")) })
+            Some(Failure {
+                place: condition.place,
+                text: format!("holds of no record that came out of {}: {why}", names.join(", ")),
+            })
         };
         expect.conditions.iter().filter_map(unmet).collect()
     }

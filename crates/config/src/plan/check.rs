@@ -47,9 +47,18 @@ fn describe(draft: &Draft<'_>, report: &Reported, outside: bool) -> Problem {
     };
     let problem = Problem::new(code, title).at(place, label);
     match &report.help {
+        Some(help) if report.within.is_some() => compiler_helps(problem, help),
         Some(help) => problem.help(help.clone()),
         None => problem,
     }
+}
+
+/// The compiler of VRL has several things to say, joined to one line: each has its own here, and links come last.
+fn compiler_helps(problem: Problem, help: &str) -> Problem {
+    let help = help.replace(":; ", ": ");
+    let (links, advice): (Vec<_>, Vec<_>) = help.split("; ").partition(|part| part.starts_with("see "));
+    let problem = advice.into_iter().fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ")));
+    links.into_iter().fold(problem, |problem, part| problem.note(part))
 }
 
 fn code_of(report: &Reported, outside: bool) -> Code {

@@ -139,8 +139,7 @@ fn read_buffer(declared: Declared<'_>, what: &str, problems: &mut Problems) -> O
     let table = declared.node.as_table()?;
     let names = table.entries.iter().map(|entry| entry.key.name.as_str());
     let others: Vec<&str> = names.filter(|name| *name != "buffer").collect();
-    let subject =
-        Subject { node: declared.node, name_place: declared.name.place, what, skip: &others, ignored: &[] };
+    let subject = Subject { node: declared.node, name_place: declared.name.place, what, skip: &others, ignored: &[] };
     read(subject, problems, |reader| Common::deserialize(reader)).map(|common| common.buffer)
 }
 
@@ -175,7 +174,8 @@ fn read_inputs<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut P
     let Some(node) = declared.node.as_table().and_then(|table| table.get("inputs")) else {
         // A key that is nearly this one is reported as unknown, with this one as the likely fix.
         let mut keys = declared.node.as_table().into_iter().flat_map(|table| &table.entries);
-        let is_meant = keys.any(|entry| nearest(&entry.key.name, keys_of(declared.kind).iter().copied()) == Some("inputs"));
+        let is_meant =
+            keys.any(|entry| nearest(&entry.key.name, keys_of(declared.kind).iter().copied()) == Some("inputs"));
         if is_letter_box || is_meant {
             return Vec::new();
         }
@@ -207,5 +207,7 @@ fn read_inputs<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut P
 
 fn no_name(node: &Node) -> Problem {
     let title = format!("`inputs` takes names, found {}", node.in_words());
-    Problem::new(Code::WrongType, title).at(node.place, "expected text").help("put a name that looks like a number in quotes")
+    Problem::new(Code::WrongType, title)
+        .at(node.place, "expected text")
+        .help("put a name that looks like a number in quotes")
 }

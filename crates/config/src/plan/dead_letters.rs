@@ -32,7 +32,8 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
         let Some(node) = value(draft.declared.node) else { continue };
         match &node.value {
             Value::Bool(true) if types::find(StageKind::Sink, FILE).is_none() => {
-                let problem = Problem::new(Code::NotYet, "dead letters need the sink `file`, which is not available yet");
+                let problem =
+                    Problem::new(Code::NotYet, "dead letters need the sink `file`, which is not available yet");
                 problems.push(problem.at(node.place, ""));
             }
             Value::Bool(_) => {}

@@ -293,7 +293,8 @@ fn check_consumers(drafts: &[Draft<'_>], outputs: &[Outputs], inputs: &[Vec<Inpu
     for (index, draft) in drafts.iter().enumerate() {
         let (what, name) = (draft.declared.in_words(), &draft.declared.name.name);
         let place = draft.declared.name.place;
-        let read: Vec<_> = inputs.iter().flatten().filter(|input| input.from == index).map(|input| &input.output).collect();
+        let read: Vec<_> =
+            inputs.iter().flatten().filter(|input| input.from == index).map(|input| &input.output).collect();
         let names = outputs[index].names(name);
         if read.is_empty() && !names.is_empty() {
             let problem = Problem::new(Code::NoConsumer, format!("nobody reads {what}"));

@@ -38,9 +38,9 @@ fn step<'a, 'p>(node: &'a Node, path: &'p str) -> Option<(&'a Node, &'p str)> {
 }
 
 /// The place of bytes within a value that is a text; of the value where it is none.
-pub(super) fn within(node: &Node, range: std::ops::Range<usize>) -> Place {
+pub(crate) fn within(node: &Node, range: std::ops::Range<usize>) -> Place {
     match &node.value {
-        Value::Text(text) => text_place(&text.offsets, node.place, range),
+        Value::Text(text) => text_place(text, node.place, range),
         _ => node.place,
     }
 }

@@ -52,11 +52,7 @@ fn group<'a>(files: &'a Files, problem: &'a Problem) -> Group<'a> {
 }
 
 /// The lines of one file that the problem is about.
-fn snippet<'a>(
-    files: &'a Files,
-    problem: &'a Problem,
-    file: FileId,
-) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+fn snippet<'a>(files: &'a Files, problem: &'a Problem, file: FileId) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let text = &files.get(file).text;
     let mut snippet = Snippet::source(text.as_str()).path(files.get(file).name.as_str());
     for (index, label) in problem.labels.iter().enumerate().filter(|(_, label)| label.place.file == file) {

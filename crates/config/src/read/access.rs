@@ -1,14 +1,12 @@
 //! The entries of lists and tables, and the variants of enums, for [`NodeReader`].
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
+use super::Notes;
 use super::error::ReadError;
 use super::node::NodeReader;
 use super::words::joined;
-use super::Notes;
 use crate::tree::{Entry, Node};
 
 /// Reads the values of a list.

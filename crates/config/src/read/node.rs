@@ -3,9 +3,9 @@
 use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::Notes;
 use super::access::{EntryReader, ListReader, VariantReader};
 use super::error::ReadError;
-use super::Notes;
 use crate::tree::{Node, Value, resolve_plain};
 
 /// A deserializer over one value of the tree.

@@ -179,7 +179,6 @@ fn plainly(expected: &str) -> String {
     }
 }
 
-
 /// The text `word` somewhere in a value.
 fn find_text(node: &Node, word: &str) -> Option<Place> {
     match &node.value {

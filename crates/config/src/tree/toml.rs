@@ -1,7 +1,7 @@
 //! TOML as a tree. The reader goes on behind mistakes, so that all of them are found.
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::{Entry, Key, MAX_DEPTH, Node, Offsets, Parsed, Table, Text, Value};
 use crate::files::{FileId, Place};

@@ -71,7 +71,8 @@ impl<'a> Builder<'a, '_> {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if root.is_some() => {
                     let title = "the file holds more than one document";
-                    let problem = Problem::new(Code::UnsupportedYaml, title).at(self.place(span), "another begins here");
+                    let problem =
+                        Problem::new(Code::UnsupportedYaml, title).at(self.place(span), "another begins here");
                     let help = "write them to files of their own; a directory of files is read as one plan";
                     self.problems.push(problem.help(help));
                     self.complete = false;
@@ -206,7 +207,11 @@ impl<'a> Builder<'a, '_> {
         if plain && raw.is_empty() {
             return Node { value: Value::Null, place };
         }
-        if plain && !forced_text && !text.contains('$') && let Some(value) = resolve_plain(text) {
+        if plain
+            && !forced_text
+            && !text.contains('$')
+            && let Some(value) = resolve_plain(text)
+        {
             return Node { value, place };
         }
         let quote = usize::from(matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted));
@@ -214,8 +219,7 @@ impl<'a> Builder<'a, '_> {
         let written = raw.get(quote..).unwrap_or_default();
         let offsets = Offsets::align(text, written, place.start + quote, escapes);
         let place = Place { end: place.start + raw.trim_end().len(), ..place };
-        let text =
-            Text { string: text.to_string(), offsets, plain: plain && !forced_text, ..Text::default() };
+        let text = Text { string: text.to_string(), offsets, plain: plain && !forced_text, ..Text::default() };
         Node { value: Value::Text(text), place }
     }
 

@@ -49,10 +49,9 @@ fn explain(kind: &ErrorKind, line: &str, before: &str) -> (String, String) {
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
             (format!("`{open}` is closed by `{close}`"), String::new())
         }
-        ErrorKind::InvalidColonPlacement if unclosed(before).is_some() => (
-            "a colon cannot stand here: a bracket above is still open".to_string(),
-            "close the bracket".to_string(),
-        ),
+        ErrorKind::InvalidColonPlacement if unclosed(before).is_some() => {
+            ("a colon cannot stand here: a bracket above is still open".to_string(), "close the bracket".to_string())
+        }
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
             "a value cannot contain `: `".to_string(),
             "put the value in quotes, or begin a table on the next line, indented further".to_string(),
@@ -60,9 +59,10 @@ fn explain(kind: &ErrorKind, line: &str, before: &str) -> (String, String) {
         ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
             ("a tab stands in the indentation".to_string(), "YAML is indented with spaces".to_string())
         }
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
-            ("a quoted text above is never closed".to_string(), "close the quotes on the line where they end".to_string())
-        }
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => (
+            "a quoted text above is never closed".to_string(),
+            "close the quotes on the line where they end".to_string(),
+        ),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => (
             "this line is indented like none of the lines above that it could continue".to_string(),
             "line it up with the other keys of its table".to_string(),
