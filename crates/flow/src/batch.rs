@@ -73,6 +73,11 @@ impl Deadlines {
         }
     }
 
+    /// Which of the first `rows` rows have a deadline that is not after `now`.
+    fn passed(&self, now: Time, rows: u32) -> Vec<u32> {
+        (0..rows).filter(|row| self.of_row(*row).is_some_and(|deadline| deadline <= now)).collect()
+    }
+
     /// Keeps the deadlines of the first `at` rows and returns those of the rest.
     #[must_use]
     pub fn split_off(&mut self, at: u32) -> Self {
@@ -270,9 +275,7 @@ impl<P: Payload> Batch<P> {
         if self.meta.deadlines.earliest().is_none_or(|earliest| now < earliest) {
             return Records::ZERO;
         }
-        let rows: Vec<u32> = (0..self.records())
-            .filter(|row| self.meta.deadlines.of_row(*row).is_some_and(|deadline| deadline <= now))
-            .collect();
+        let rows = self.meta.deadlines.passed(now, self.records());
         self.settle_rows(&rows, Outcome::Expired);
         Records::from(rows.len())
     }
@@ -315,12 +318,20 @@ impl<P: Payload> Load for Batch<P> {
         self.meta.deadlines.earliest()
     }
 
-    fn shed_expired(&mut self, now: Time) -> Records {
-        self.expire(now)
+    fn settle_expired(&mut self, now: Time) -> Records {
+        let rows = self.meta.deadlines.passed(now, self.records());
+        self.ticket.settle_rows(&rows, Outcome::Expired);
+        Records::from(rows.len())
     }
 
-    fn settle_shed(self, _reason: ShedReason) {
-        self.settle(Outcome::Shed);
+    fn drop_expired(&mut self, now: Time) {
+        let rows = self.meta.deadlines.passed(now, row_count(self.payload.weight()));
+        self.payload.remove_rows(&rows);
+        self.meta.deadlines.remove_rows(&rows);
+    }
+
+    fn settle_shed(&mut self, _reason: ShedReason) {
+        std::mem::take(&mut self.ticket).settle(Outcome::Shed);
     }
 }
 

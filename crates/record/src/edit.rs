@@ -6,25 +6,31 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::json::{self, Invalid, Shape};
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::row::{Form, Row};
-use crate::rows::{Body, Edit, Entry, NO_EDIT};
+use crate::rows::{Body, Edit, Entry, NO_EDIT, narrow};
 use place::{Place, place, without};
 
 /// One record of a batch, to change.
 pub struct RowMut<'a> {
     body: &'a mut Body,
     number: usize,
-    /// Whether a mark was set: then nothing that the row was may be written over.
-    is_marked: bool,
+    /// What was written before this stays, because the record may go back to it.
+    kept: Written,
+}
+
+/// How much was written in a batch: edits, and bytes of the side buffer.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) edits: usize,
+    pub(crate) text: usize,
 }
 
 /// What a record was, to go back to it.
 #[derive(Debug)]
 pub struct Mark {
     entry: Entry,
-    /// How many edits there were in the batch.
-    edits: usize,
+    written: Written,
 }
 
 /// Why the message of a record could not take the place of the record.
@@ -52,39 +58,30 @@ impl std::error::Error for NotAnObject {}
 
 impl<'a> RowMut<'a> {
     pub(crate) fn new(body: &'a mut Body, number: usize) -> Self {
-        Self { body, number, is_marked: false }
+        Self { body, number, kept: Written::default() }
     }
 
     /// The row, to read.
     #[must_use]
     pub fn as_row(&self) -> Row<'_> {
-        Row::new(self.body, &self.body.rows[self.number])
+        Row::new(self.body, self.number)
     }
 
-    /// Notes what the record is now. Costs nothing; what is written until [`restore`](Self::restore) stays in the side
-    /// buffer.
+    /// Notes what the record is now, to [`restore`](Self::restore) it. Costs nothing.
+    #[must_use]
     pub fn mark(&mut self) -> Mark {
-        self.is_marked = true;
-        Mark { entry: self.body.rows[self.number], edits: self.body.edits.len() }
+        self.kept = Written { edits: self.body.edits.len(), text: self.body.text.len() };
+        Mark { entry: self.body.rows[self.number], written: self.kept }
     }
 
-    /// Makes the record what it was at the mark, which must be of this very row.
+    /// Makes the record what it was at the mark, which must be of this very row, with no other changed since.
     pub fn restore(&mut self, mark: Mark) {
-        let now = self.body.rows[self.number];
-        self.body.bytes -= self.body.weigh(&now);
-        self.body.rows[self.number] = mark.entry;
-        // Newer edits may have been strung between the older ones.
-        let old = |edit: u32| (edit as usize) < mark.edits;
-        let mut next = mark.entry.edits;
-        while next != NO_EDIT {
-            let mut behind = self.body.edits[next as usize].next;
-            while behind != NO_EDIT && !old(behind) {
-                behind = self.body.edits[behind as usize].next;
-            }
-            self.body.edits[next as usize].next = behind;
-            next = behind;
-        }
-        self.body.bytes += self.body.weigh(&mark.entry);
+        let Mark { entry, written } = mark;
+        self.body.bytes -= self.body.weigh(&self.body.rows[self.number]);
+        self.body.edits.truncate(written.edits);
+        self.body.text.truncate(written.text);
+        self.body.rows[self.number] = entry;
+        self.body.bytes += self.body.weigh(&entry);
         self.forget_index();
     }
 
@@ -105,21 +102,32 @@ impl<'a> RowMut<'a> {
         if self.body.rows[self.number].form == Form::Object {
             return self.parse_inner_message();
         }
-        let mut index = std::mem::take(&mut self.body.index);
-        index.row = 0;
+        let shape = self.scan().map_err(NotAnObject::Invalid)?;
         let text = self.as_row().bytes();
-        let scanned = json::scan(text, &mut index.members).map_err(NotAnObject::Invalid);
-        let kind = json::kind(text);
-        if scanned.is_ok() && kind == json::Kind::Object {
-            index.row = self.number + 1;
+        if text.get(shape.start) != Some(&b'{') {
+            return Err(NotAnObject::Other(json::kind(text)));
         }
-        self.body.index = index;
-        let shape = scanned?;
-        if kind != json::Kind::Object {
-            return Err(NotAnObject::Other(kind));
-        }
-        self.body.rows[self.number].form = Form::Object;
+        let own = &mut self.body.rows[self.number];
+        own.form = Form::Object;
+        own.is_plain = shape.has_plain_keys();
+        own.has_newlines = shape.has_newlines;
         Ok(shape)
+    }
+
+    /// Notes where the members of the record stand, so that the next accesses to this row need not search: worth it
+    /// from the second access on. Does nothing for a row in the form of a message, or where it is known already.
+    pub fn index(&mut self) {
+        if self.as_row().form() == Form::Object && self.body.index.of(self.number).is_none() {
+            // What is no JSON (only where a caller broke its promise) is searched the slow way.
+            let _ = self.scan();
+        }
+    }
+
+    fn scan(&mut self) -> Result<Shape, Invalid> {
+        let Body { index, pieces, text, rows, .. } = &mut *self.body;
+        let entry = &rows[self.number];
+        let held = if entry.is_written { &text[..] } else { pieces.bytes(entry.piece) };
+        index.build(self.number, held.get(entry.range()).unwrap_or_default())
     }
 
     /// Sets the value at `path` to `json`, which must be one JSON value. Objects and arrays on the way are made where
@@ -131,11 +139,14 @@ impl<'a> RowMut<'a> {
             return self.replace(json);
         }
         self.enter_object();
-        let spot = place(self.as_row().bytes(), path.segments());
-        if !self.fits(&spot) {
+        self.index();
+        let index = self.body.index.of(self.number);
+        let spot = place(self.as_row().bytes(), path.segments(), index);
+        if !self.fits(path, &spot) {
             self.settle_edits();
             return self.set(path, json);
         }
+        self.body.rows[self.number].has_newlines |= memchr::memchr(b'\n', json).is_some();
         let from = self.body.text.len();
         spot.write(json, &mut self.body.text);
         let to = self.body.text.len();
@@ -163,24 +174,23 @@ impl<'a> RowMut<'a> {
         debug_assert!(json::validate(json).is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
         let entry = self.body.rows[self.number];
         self.body.bytes -= self.body.weigh(&entry);
-        if entry.is_written && !self.is_marked && entry.range().end == self.body.text.len() {
-            // The last of the side buffer is this row itself: it is written over.
-            self.body.text.truncate(entry.range().start);
-        }
+        self.body.unwrite(&entry, self.kept);
         let range = self.body.write(json);
         let own = &mut self.body.rows[self.number];
         own.move_to(range);
         own.is_written = true;
         own.edits = NO_EDIT;
         own.form = Form::Object;
+        own.is_plain = false;
+        own.has_newlines = memchr::memchr(b'\n', json).is_some();
         let own = *own;
         self.body.bytes += self.body.weigh(&own);
         self.forget_index();
     }
 
     fn forget_index(&mut self) {
-        if self.body.index.row == self.number + 1 {
-            self.body.index.row = 0;
+        if self.body.index.of(self.number).is_some() {
+            self.body.index.forget();
         }
     }
 
@@ -213,11 +223,14 @@ impl<'a> RowMut<'a> {
         Ok(shape)
     }
 
-    /// Whether a new splice can stand beside those that are there.
-    fn fits(&self, spot: &Place<'_>) -> bool {
+    /// Whether a new splice can stand beside those that are there. One within an array may have moved its elements.
+    fn fits(&self, path: &Path, spot: &Place<'_>) -> bool {
         let row = self.as_row();
         if !row.is_edited() {
             return true;
+        }
+        if path.segments().iter().any(Segment::is_index) {
+            return false;
         }
         let cut = spot.cut();
         let entry = &self.body.rows[self.number];
@@ -230,7 +243,8 @@ impl<'a> RowMut<'a> {
 
     /// Notes a splice behind those at the same place.
     fn splice(&mut self, cut: Range<usize>, text: Range<usize>) {
-        let number = crate::rows::narrow(self.body.edits.len());
+        self.own_edits();
+        let number = narrow(self.body.edits.len());
         self.body.bytes += text.len() as u64;
         let mut before = None;
         let mut next = self.body.rows[self.number].edits;
@@ -241,15 +255,29 @@ impl<'a> RowMut<'a> {
             next = edit.next;
         }
         self.body.edits.push(Edit {
-            at: crate::rows::narrow(cut.start),
-            until: crate::rows::narrow(cut.end),
-            from: crate::rows::narrow(text.start),
-            to: crate::rows::narrow(text.end),
+            at: narrow(cut.start),
+            until: narrow(cut.end),
+            from: narrow(text.start),
+            to: narrow(text.end),
             next,
         });
         match before {
             Some(before) => self.body.edits[before as usize].next = number,
             None => self.body.rows[self.number].edits = number,
+        }
+    }
+
+    /// Copies the edits made before the mark, so that those stay strung as they are.
+    fn own_edits(&mut self) {
+        let mut number = self.body.rows[self.number].edits;
+        if number == NO_EDIT || number as usize >= self.kept.edits {
+            return;
+        }
+        self.body.rows[self.number].edits = narrow(self.body.edits.len());
+        while let Some(edit) = self.body.edits.get(number as usize).copied() {
+            number = edit.next;
+            let next = if number == NO_EDIT { NO_EDIT } else { narrow(self.body.edits.len() + 1) };
+            self.body.edits.push(Edit { next, ..edit });
         }
     }
 }

@@ -18,6 +18,14 @@ pub enum Segment {
     Index(isize),
 }
 
+impl Segment {
+    /// Whether this is the element of an array.
+    #[must_use]
+    pub const fn is_index(&self) -> bool {
+        matches!(self, Self::Index(_))
+    }
+}
+
 /// The name of a member, and its JSON text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {

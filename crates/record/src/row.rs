@@ -25,11 +25,14 @@ pub enum Form {
 pub struct Row<'a> {
     body: &'a Body,
     entry: &'a Entry,
+    /// In the table of the body.
+    number: usize,
 }
 
 impl<'a> Row<'a> {
-    pub(crate) fn new(body: &'a Body, entry: &'a Entry) -> Self {
-        Self { body, entry }
+    #[inline]
+    pub(crate) fn new(body: &'a Body, number: usize) -> Self {
+        Self { body, entry: &body.rows[number], number }
     }
 
     /// What the bytes are.
@@ -80,7 +83,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Appends the record as one JSON object. A message that is not UTF-8 is made so with U+FFFD; its bytes stay as they
+    /// Appends the record as one JSON object, with the white space that it came with. A message that is not UTF-8 is made so with U+FFFD; its bytes stay as they
     /// are in [`write_text`](Self::write_text).
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match (self.entry.form, self.origin()) {
@@ -113,6 +116,11 @@ impl<'a> Row<'a> {
         self.body.weigh(self.entry)
     }
 
+    /// Whether it is an object with newlines among its white space.
+    pub(crate) fn has_newlines(&self) -> bool {
+        self.entry.has_newlines
+    }
+
     /// Appends the bytes with the edits made.
     pub(crate) fn write_edited(&self, out: &mut Vec<u8>) {
         self.body.for_each_part(self.entry, |part| out.extend_from_slice(part));
@@ -137,7 +145,9 @@ impl<'a> Row<'a> {
         if !self.is_edited() {
             return found.and_then(|range| base.get(range)).map(Cow::Borrowed);
         }
+        // An edit may have moved the elements of an array: then they are counted anew.
         if let Some(range) = found
+            && !path.iter().any(Segment::is_index)
             && !self.body.edits_of(self.entry).any(|edit| touches(&edit.cut(), &range))
         {
             return base.get(range).map(Cow::Borrowed);
@@ -149,8 +159,19 @@ impl<'a> Row<'a> {
     }
 
     /// The range of the value at `path` in the bytes of the row, without its edits.
-    pub(crate) fn find(&self, path: &[Segment]) -> Option<Range<usize>> {
-        json::find(self.bytes(), path)
+    fn find(&self, path: &[Segment]) -> Option<Range<usize>> {
+        let base = self.bytes();
+        let Some((Segment::Field(key), rest)) = path.split_first() else { return json::find(base, path) };
+        let member = match self.body.index.of(self.number) {
+            Some(index) => index.field(base, key.name()),
+            None if self.entry.is_plain => json::first_field(base, key.name()),
+            None => json::field(base, key.name()),
+        }?;
+        if rest.is_empty() {
+            return Some(member);
+        }
+        let inner = json::find(base.get(member.clone())?, rest)?;
+        Some(member.start + inner.start..member.start + inner.end)
     }
 }
 

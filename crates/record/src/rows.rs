@@ -14,7 +14,7 @@ use crate::edit::RowMut;
 use crate::origin::Origin;
 use crate::row::{Form, Row};
 
-pub(crate) use body::{Body, Edit, Entry, NO_EDIT, narrow};
+pub(crate) use body::{Body, Edit, Entry, Index, NO_EDIT, narrow};
 
 /// Rows of bytes in slabs that stay in wire form. The payload of every batch in the program.
 ///
@@ -89,13 +89,13 @@ impl Rows {
     pub fn row(&self, n: usize) -> Row<'_> {
         let (body, first) = self.body();
         assert!(n < self.len(), "row {n} of {}", self.len());
-        Row::new(body, &body.rows[first + n])
+        Row::new(body, first + n)
     }
 
     /// The rows, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        let (body, _) = self.body();
-        self.entries().iter().map(move |entry| Row::new(body, entry))
+        let (body, first) = self.body();
+        (first..first + self.len()).map(move |number| Row::new(body, number))
     }
 
     /// Row `n`, to change it. Rows that are shared with a fork's sibling are first copied out (their table and edits,
@@ -103,6 +103,7 @@ impl Rows {
     ///
     /// # Panics
     /// Where there are fewer.
+    #[inline]
     pub fn row_mut(&mut self, n: usize) -> RowMut<'_> {
         let body = self.own();
         assert!(n < body.rows.len(), "row {n} of {}", body.rows.len());
@@ -134,7 +135,9 @@ impl Rows {
         body.rows.extend(ranges.map(|range| {
             assert!(range.start <= range.end && range.end <= slab.len(), "row outside of its slab");
             bytes += range.len() + size_of::<Entry>();
-            Entry::new(base + range.start..base + range.end, piece, form)
+            let mut entry = Entry::new(base + range.start..base + range.end, piece, form);
+            entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', &slab[range]).is_some();
+            entry
         }));
         body.bytes += bytes as u64;
     }
@@ -148,6 +151,7 @@ impl Rows {
         body.text.extend_from_slice(bytes);
         let mut entry = Entry::new(from..body.text.len(), piece, form);
         entry.is_written = true;
+        entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', bytes).is_some();
         body.rows.push(entry);
         body.bytes += (bytes.len() + size_of::<Entry>()) as u64;
     }

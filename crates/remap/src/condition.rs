@@ -6,7 +6,7 @@ use tidegate_record::Row;
 use vrl::value::Value;
 
 use crate::compile::{self, Access, Options};
-use crate::decode::{self, Fields};
+use crate::decode::{self, Fields, Times};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::judge;
@@ -84,7 +84,7 @@ impl Condition {
     /// As [`check`](Self::check), with VRL's words.
     pub fn check_in_vrl(&mut self, row: Row<'_>) -> Result<bool, Failure> {
         let decoded = match &self.fields {
-            Some(fields) => decode::part(row, fields),
+            Some(fields) => decode::part(row, fields, Times::Restored),
             None => decode::whole(row),
         };
         let mut record = decoded.map_err(|error| failure(error.into()))?;

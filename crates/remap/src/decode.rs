@@ -80,8 +80,17 @@ pub(crate) fn whole(row: Row<'_>) -> Result<Decoded, Undecodable> {
     Ok(Decoded::new(fields))
 }
 
+/// What `.timestamp` is in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// A time where it is the envelope's.
+    Restored,
+    /// Text: the object was parsed by this very program.
+    AreText,
+}
+
 /// Decodes some fields of a row.
-pub(crate) fn part(row: Row<'_>, wanted: &Fields) -> Result<Decoded, Undecodable> {
+pub(crate) fn part(row: Row<'_>, wanted: &Fields, times: Times) -> Result<Decoded, Undecodable> {
     if row.form() == Form::Message {
         return enveloped(row);
     }
@@ -89,7 +98,7 @@ pub(crate) fn part(row: Row<'_>, wanted: &Fields) -> Result<Decoded, Undecodable
     for (name, path) in &wanted.0 {
         if let Some(text) = row.get(path) {
             let mut value = serde_json::from_slice(&text).map_err(Undecodable)?;
-            if name.as_str() == TIMESTAMP {
+            if times == Times::Restored && name.as_str() == TIMESTAMP {
                 restore_time(&mut value, row);
             }
             fields.insert(name.clone(), value);

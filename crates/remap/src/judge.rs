@@ -65,7 +65,21 @@ impl Seen<'_> {
 
 /// A value that VRL reads from JSON text.
 fn decode(raw: &[u8]) -> Result<Value, Halt> {
-    serde_json::from_slice(raw).map_err(|_| Halt::Defer)
+    match small_integer(raw) {
+        Some(number) => Ok(Value::Integer(number)),
+        None => serde_json::from_slice(raw).map_err(|_| Halt::Defer),
+    }
+}
+
+/// A whole number of at most 18 digits, as most are: VRL reads it as an integer.
+fn small_integer(raw: &[u8]) -> Option<i64> {
+    let (sign, digits) = match raw {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    // `-0` is a float to VRL.
+    let is_small = matches!(digits.len(), 1..=18) && digits.iter().all(u8::is_ascii_digit) && raw != b"-0";
+    is_small.then(|| sign * digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 fn required<'a>(what: &Operand, row: Row<'a>) -> Result<Seen<'a>, Halt> {

@@ -8,6 +8,25 @@
 //!   that it names or on the whole record. The results are equal as JSON values; a test with thousands of random
 //!   programs and records holds the two against each other.
 //!
+//! ```
+//! use tidegate_record::Rows;
+//! use tidegate_remap::{Condition, Options, Program, Verdicts};
+//!
+//! let source = ". = parse_json!(.message)\n.pipeline = \"edge\"";
+//! let mut program = Program::compile(source, &Options::default()).expect("a valid program").program;
+//! let mut keep = Condition::compile(".level != \"debug\"", &Options::default()).expect("a valid condition");
+//!
+//! let mut rows = Rows::from_texts([r#"{"level":"info"}"#, "no json"]);
+//! let mut verdicts = Verdicts::default();
+//! program.run(&mut rows, &mut verdicts);
+//!
+//! let mut text = Vec::new();
+//! rows.row(0).write_json(&mut text);
+//! assert_eq!(text, br#"{"level":"info","pipeline":"edge"}"#);
+//! assert!(keep.matches(rows.row(0)));
+//! assert_eq!(verdicts.exceptions().len(), 1, "the second failed and is as it was");
+//! ```
+//!
 //! # What is like in Vector
 //!
 //! * The envelope: a record read as a line has `.message`, `.timestamp` (a time), `.source_type`, `.host` and what else

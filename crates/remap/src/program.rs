@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tidegate_record::{Form, RowMut, Rows};
+use tidegate_record::{Form, Row, RowMut, Rows};
 use vrl::compiler::state::TypeState;
 use vrl::path::OwnedTargetPath;
 
 use crate::compile::{self, Access, Options, Timezone};
-use crate::decode::{self, Fields};
+use crate::decode::{self, Fields, Times};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::lower::{self, Lowered, Lowering, Part, Runs};
@@ -34,14 +34,36 @@ pub struct Program {
 struct Short {
     steps: Vec<Step>,
     rest: Option<Rest>,
-    /// Whether rows in the form of messages can go this way: not where fields of the envelope, which may be more than
-    /// text to VRL, would be read by the rest.
-    suits_messages: bool,
+    messages: Messages,
+}
+
+/// Whether rows in the form of messages can go the short way. VRL sees what their text does not show: the envelope's
+/// time as a time, and a message that is not UTF-8 as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Messages {
+    /// Nothing of that is looked at.
+    Suit,
+    /// Questions are asked, which must find the message as it is.
+    SuitAsUtf8,
+    /// The rest would see text that was not text.
+    DoNot,
+}
+
+impl Messages {
+    fn admit(self, row: Row<'_>) -> bool {
+        row.form() == Form::Object
+            || match self {
+                Self::Suit => true,
+                Self::SuitAsUtf8 => std::str::from_utf8(row.bytes()).is_ok(),
+                Self::DoNot => false,
+            }
+    }
 }
 
 struct Rest {
     engine: Engine,
     fields: Fields,
+    times: Times,
 }
 
 /// A program, and what the compiler had to remark about it.
@@ -127,7 +149,7 @@ impl Program {
     /// Goes the short way; `None` where there is none for this row, which is then as it was.
     fn run_short(&mut self, row: &mut RowMut<'_>) -> Option<Verdict> {
         let short = self.short.as_mut()?;
-        if !short.suits_messages && row.as_row().form() == Form::Message {
+        if !short.messages.admit(row.as_row()) {
             return None;
         }
         let mark = row.mark();
@@ -159,7 +181,7 @@ impl Program {
 
 impl Rest {
     fn run(&mut self, row: &mut RowMut<'_>) -> Option<Verdict> {
-        let mut record = decode::part(row.as_row(), &self.fields).ok()?;
+        let mut record = decode::part(row.as_row(), &self.fields, self.times).ok()?;
         Some(match self.engine.run(&mut record) {
             Ok(_) => decode::write_back(record, row).unwrap_or_else(|verdict| verdict),
             Err(verdict) => verdict,
@@ -183,11 +205,11 @@ fn shorten(
 ) -> Option<Short> {
     let parses = matches!(lowered.steps.first(), Some(Step::Parse));
     let Some((start, why)) = &lowered.stop else {
-        let suits_messages = parses || !moves_time(&lowered.steps);
-        return Some(Short { steps: lowered.steps.clone(), rest: None, suits_messages });
+        let messages = if !parses && ask(&lowered.steps) { Messages::SuitAsUtf8 } else { Messages::Suit };
+        return Some(Short { steps: lowered.steps.clone(), rest: None, messages });
     };
     let range = *start..source.trim_end().len().max(*start);
-    let rest = rest_of(source, whole, lowered, *start).filter(|_| parses || !moves_time(&lowered.steps));
+    let rest = rest_of(source, whole, lowered, *start);
     let fields = rest.as_ref().and_then(|rest| Fields::named_by(&source[range.clone()], rest));
     let (Some(rest), Some(fields)) = (rest, fields) else {
         // The root as a whole is decoded in any case, and VRL might as well do all of it.
@@ -203,8 +225,9 @@ fn shorten(
     let names = fields.names().map(|name| format!("`.{name}`")).collect::<Vec<_>>().join(", ");
     let names = if names.is_empty() { "no field is decoded".to_string() } else { format!("only {names} decoded") };
     lowering.parts.push(Part { range, runs: Runs::OnFields, words: format!("{why}; {names}") });
-    let rest = Rest { engine: Engine::new(rest, timezone), fields };
-    Some(Short { steps: lowered.steps.clone(), rest: Some(rest), suits_messages: parses })
+    let (times, messages) = if parses { (Times::AreText, Messages::Suit) } else { (Times::Restored, Messages::DoNot) };
+    let rest = Rest { engine: Engine::new(rest, timezone), fields, times };
+    Some(Short { steps: lowered.steps.clone(), rest: Some(rest), messages })
 }
 
 /// The statements from `start` on as a program of their own, whose errors have the same places as in the whole.
@@ -224,13 +247,9 @@ fn rest_of(
     compile::check_from(&rest, Access::Write, &state).ok().map(|checked| checked.program)
 }
 
-/// Whether steps copy the envelope's time as text to a place where VRL would have a time.
-fn moves_time(steps: &[Step]) -> bool {
-    steps.iter().any(|step| match step {
-        Step::Copy { from, .. } | Step::Move { from, .. } => from.top().is_some_and(|key| key.name() == "timestamp"),
-        Step::If { then, otherwise, .. } => moves_time(then) || moves_time(otherwise),
-        Step::Parse | Step::Set { .. } | Step::Remove { .. } | Step::Abort => false,
-    })
+/// Whether any step asks about the record.
+fn ask(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step, Step::If { .. }))
 }
 
 fn names(paths: &[OwnedTargetPath]) -> Vec<String> {

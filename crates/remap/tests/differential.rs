@@ -7,8 +7,13 @@ use std::sync::Arc;
 
 use common::Dice;
 use serde_json::Value;
-use tidegate_record::{Form, JsonText, Origin, Rows, Timestamp, json};
+use tidegate_record::{Form, JsonText, Origin, Path, Rows, Timestamp, json};
 use tidegate_remap::{Condition, Options, Program, Verdict, Verdicts};
+
+/// How many programs and how many conditions: 1,500, or `TIDEGATE_SEEDS`.
+fn seeds() -> u64 {
+    std::env::var("TIDEGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_500)
+}
 
 /// A batch, the same for the same dice: messages, and objects as another transform leaves them.
 fn rows(dice: &mut Dice, count: usize) -> Rows {
@@ -24,6 +29,10 @@ fn rows(dice: &mut Dice, count: usize) -> Rows {
                 .is_ok_and(|shape| !shape.has_wide_numbers && shape.start == 0 && shape.end == text.len());
         let form = if is_object && dice.one_in(2) { Form::Object } else { Form::Message };
         rows.push_copy(&text, form, &origin);
+        if dice.one_in(4) {
+            // As another program leaves it: an object that still has its envelope.
+            rows.row_mut(rows.len() - 1).set(&Path::field("b"), b"[true]");
+        }
     }
     rows
 }
@@ -107,7 +116,7 @@ fn compare(seed: u64, source: &str, program: &mut Program) {
 #[test]
 fn lowered_programs_do_what_vrl_does() {
     let (mut compiled, mut complete, mut in_part) = (0, 0, 0);
-    for seed in 0..4_000 {
+    for seed in 0..seeds() {
         let source = common::program(&mut Dice::new(seed));
         let Ok(done) = Program::compile(&source, &Options::default()) else { continue };
         let mut program = done.program;
@@ -116,16 +125,16 @@ fn lowered_programs_do_what_vrl_does() {
         in_part += usize::from(program.lowering().parts.len() > 1 && !program.lowering().is_complete());
         compare(seed, &source, &mut program);
     }
-    assert!(
-        compiled > 2_500 && complete > 1_200 && in_part > 200,
-        "{compiled} compiled, {complete} lowered, {in_part} in part"
-    );
+    // The random programs must be worth comparing: most compile, and both ways are gone.
+    let share = |count: usize| count * 100 / usize::try_from(seeds()).unwrap();
+    let enough = share(compiled) > 60 && share(complete) > 30 && share(in_part) > 5;
+    assert!(enough, "{compiled} compiled, {complete} lowered, {in_part} in part");
 }
 
 #[test]
 fn lowered_conditions_answer_as_vrl_does() {
     let (mut compiled, mut complete, mut yes, mut failed) = (0, 0, 0, 0);
-    for seed in 0..4_000 {
+    for seed in 0..seeds() {
         let source = common::condition(&mut Dice::new(seed), 3);
         let Ok(mut condition) = Condition::compile(&source, &Options::default()) else { continue };
         compiled += 1;
@@ -143,6 +152,7 @@ fn lowered_conditions_answer_as_vrl_does() {
             );
         }
     }
-    let enough = compiled > 2_000 && complete == compiled && yes > 5_000 && failed > 1_000;
+    let share = |count: usize| count * 100 / usize::try_from(seeds()).unwrap();
+    let enough = share(compiled) > 50 && complete == compiled && share(yes) > 100 && share(failed) > 25;
     assert!(enough, "{compiled} compiled, {complete} lowered, {yes} true, {failed} failed");
 }

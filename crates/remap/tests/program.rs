@@ -24,7 +24,7 @@ fn row(text: &[u8], form: Form) -> Rows {
 fn text(rows: &Rows) -> String {
     let mut text = Vec::new();
     rows.row(0).write_json(&mut text);
-    String::from_utf8(text).unwrap()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn run(source: &str, rows: &mut Rows) -> Verdict {
@@ -151,6 +151,7 @@ fn the_lowering_is_told_in_words() {
     assert!(all.lowering().is_complete(), "{}", all.lowering());
     for (source, words) in [
         (". = parse_json!(.message, max_depth: 3)", "the whole record is replaced"),
+        (".a = .timestamp", "`.timestamp` may be a time"),
         ("x = .a\n.b = x", "`x` is a variable"),
         (".a = 1\n. = parse_json!(.message)", "the message is parsed after the record was changed"),
         (".a[0] = 1", "the path has an index"),
@@ -178,6 +179,34 @@ fn metadata_lasts_as_long_as_the_program() {
     assert_eq!(run("%m = 1\n.seen = exists(%m)", &mut rows), Verdict::Kept);
     assert_eq!(run(".seen_later = exists(%m)", &mut rows), Verdict::Kept);
     assert_eq!(text(&rows), r#"{"seen":true,"seen_later":false}"#);
+}
+
+#[test]
+fn the_envelopes_time_and_broken_text_are_what_vrl_has_even_after_lowered_steps() {
+    let source = ".b = 1\nif is_string(.timestamp) || .message == \"a\u{fffd}\" { .wrong = true }";
+    assert!(program(source).lowering().is_complete());
+    let mut rows = row(b"a\xff", Form::Message);
+    assert_eq!(run(source, &mut rows), Verdict::Kept);
+    assert!(text(&rows).contains(r#""b":1"#) && !text(&rows).contains("wrong"), "{}", text(&rows));
+    let mut rows = row(b"x", Form::Message);
+    let copied = ".t = .timestamp\nif is_string(.t) { .wrong = true }";
+    assert_eq!(run(".first = true", &mut rows), Verdict::Kept);
+    assert_eq!(run(copied, &mut rows), Verdict::Kept);
+    assert!(text(&rows).contains(r#""t":"2023"#) && !text(&rows).contains("wrong"), "{}", text(&rows));
+}
+
+#[test]
+fn a_panic_within_vrl_fails_one_record_and_no_more() {
+    let mut rows = Rows::default();
+    let origin = Arc::new(Origin::new("test", Timestamp::from_unix_nanos(RECEIVED)));
+    for text in [&b"\xe9\xe9"[..], b"\xc3\x89t\xc3\xa9"] {
+        rows.push_copy(text, Form::Message, &origin);
+    }
+    let mut verdicts = Verdicts::default();
+    program(".yes = starts_with!(.message, \"é\", case_sensitive: false)").run(&mut rows, &mut verdicts);
+    assert!(matches!(verdicts.of(0), Verdict::Failed(error) if error.contains("panicked")), "{verdicts:?}");
+    assert_eq!(verdicts.of(1), &Verdict::Kept);
+    assert_eq!(verdicts.rows(), 2);
 }
 
 #[test]

@@ -34,8 +34,6 @@ pub struct Notes {
     pub broken: Vec<String>,
     /// A number that depends on everything that sinks accepted and in which order.
     pub digest: u64,
-    /// Reports of records refused because what a stage made of them did not fit the budget.
-    pub refused_for_memory: u64,
     /// Deliveries of batches larger than the largest batch, in bytes.
     pub oversize: u64,
     /// Deliveries that the sinks answered.
@@ -196,10 +194,7 @@ impl Book {
     pub fn refused(&self, source: usize, settled: &Settled<u64>) {
         const KNOWN: [&str; 4] = ["planned", "stayed full for", "no answer within", "dropped before it was settled"];
         let cause = settled.nack.as_ref().map(|nack| nack.cause.as_str()).unwrap_or_default();
-        // What a stage made did not fit the budget at that moment: refused aloud, and known to happen.
-        if cause.contains("than its overdraft allows") {
-            self.notes().refused_for_memory += 1;
-        } else if settled.nack.is_some() && !KNOWN.iter().any(|known| cause.contains(known)) {
+        if settled.nack.is_some() && !KNOWN.iter().any(|known| cause.contains(known)) {
             self.broken(format!("source {source} was refused records for a reason of its own: {cause}"));
         }
     }

@@ -101,7 +101,7 @@ async fn run_within(plan: &Plan, book: &Arc<Book>) -> Ran {
     let Assembled { pipeline, .. } = assembled;
     let running = pipeline.start();
     let view = running.view();
-    let looks = tokio::spawn(look(Arc::clone(&view), Arc::clone(book), oracle::in_hand(plan), mix2(plan.seed, 5)));
+    let looks = tokio::spawn(look(Arc::clone(&view), Arc::clone(book), mix2(plan.seed, 5)));
     let driven = tokio::time::timeout(STUCK, drive(running, plan.end, kill, kill_first)).await;
     looks.abort();
     let mut ran = Ran { looks: book.looks(), ..Ran::default() };
@@ -186,15 +186,15 @@ async fn drive(
 }
 
 /// Looks at the pipeline at random moments, for as long as it runs.
-async fn look(view: Arc<View>, book: Arc<Book>, in_hand: u64, seed: u64) {
+async fn look(view: Arc<View>, book: Arc<Book>, seed: u64) {
     let mut rng = Rng::new(seed);
     loop {
-        oracle::during(&view, &book, in_hand);
+        oracle::during(&view, &book);
         book.looked();
         for _ in 0..rng.from_to(0, 6) {
             tokio::task::yield_now().await;
         }
-        oracle::during(&view, &book, in_hand);
+        oracle::during(&view, &book);
         tokio::time::sleep(Duration::from_micros(rng.from_to(0, 20_000))).await;
     }
 }

@@ -130,7 +130,7 @@ impl Rows {
     }
 
     fn write<'a>(&'a self, encoder: Encoder, out: &mut Encoded<'a>, may_keep: bool) {
-        let (body, _) = self.body();
+        let (body, first) = self.body();
         let entries = self.entries();
         let delimiter = encoder.delimiter();
         let mut envelope = Envelope::default();
@@ -160,7 +160,7 @@ impl Rows {
             if encoder.framing == EncodeFraming::JsonArray && number > 0 {
                 out.made.push(b',');
             }
-            encoder.write_row(Row::new(body, entry), &mut envelope, &mut out.made);
+            encoder.write_row(Row::new(body, first + number), &mut envelope, &mut out.made);
             out.made.extend(delimiter);
             number += 1;
         }
@@ -212,13 +212,21 @@ impl Encoder {
             Codec::Json => Form::Object,
             Codec::Text => Form::Message,
         };
-        entry.form == form && !entry.has_edits()
+        entry.form == form && !entry.has_edits() && !entry.has_newlines
     }
 
+    /// Writes a row. An object is one line, whatever white space was in it; text is what it is.
     fn write_row(self, row: Row<'_>, envelope: &mut Envelope, out: &mut Vec<u8>) {
         match (self.codec, row.form()) {
             (Codec::Text, _) => row.write_text(out),
-            (Codec::Json, Form::Object) => row.write_edited(out),
+            (Codec::Json, Form::Object) => {
+                let from = out.len();
+                row.write_edited(out);
+                if row.has_newlines() {
+                    // Only white space: in a string they are escaped.
+                    out[from..].iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+                }
+            }
             (Codec::Json, Form::Message) => envelope.write(row, out),
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::json::{self, Kind};
 use crate::path::Segment;
+use crate::rows::Index;
 
 /// What an assignment changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +27,22 @@ enum How {
     LeadElement { has_others: bool, nulls: usize },
 }
 
-/// Where the value at `path` of `object` is set.
-pub(super) fn place<'a>(object: &[u8], path: &'a [Segment]) -> Place<'a> {
-    let mut range = json::find(object, &[]).unwrap_or(0..object.len());
-    for (depth, segment) in path.iter().enumerate() {
+/// Where the value at `path` of `object` is set. `index` is that of the object, where there is one.
+pub(super) fn place<'a>(object: &[u8], path: &'a [Segment], index: Option<&Index>) -> Place<'a> {
+    let mut range = 0..object.len();
+    let mut skip = 0;
+    match (index, path.first()) {
+        (Some(index), Some(Segment::Field(key))) => match index.field(object, key.name()) {
+            Some(value) => (range, skip) = (value, 1),
+            None => {
+                let end = index.object().end - 1;
+                let how = How::AddMember { has_others: index.has_members() };
+                return Place { at: end..end, missing: path, how };
+            }
+        },
+        _ => range = json::find(object, &[]).unwrap_or(range),
+    }
+    for (depth, segment) in path.iter().enumerate().skip(skip) {
         let value = &object[range.clone()];
         let missing = &path[depth..];
         let inner = match (segment, json::kind(value)) {

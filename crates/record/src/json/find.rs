@@ -73,7 +73,10 @@ pub fn elements(array: &[u8]) -> impl Iterator<Item = Range<usize>> {
 #[must_use]
 pub fn find(text: &[u8], path: &[Segment]) -> Option<Range<usize>> {
     let start = skip_space(text, 0);
-    let mut range = start..skip_value(text, start)?;
+    if path.is_empty() {
+        return Some(start..skip_value(text, start)?);
+    }
+    let mut range = start..text.len();
     for segment in path {
         let value = &text[range.clone()];
         let inner = match segment {
@@ -88,6 +91,11 @@ pub fn find(text: &[u8], path: &[Segment]) -> Option<Range<usize>> {
 /// The value of the member `name`, the last where there are several.
 pub(crate) fn field(object: &[u8], name: &str) -> Option<Range<usize>> {
     members(object).filter(|(key, _)| key_is(key, name)).last().map(|(_, value)| value)
+}
+
+/// The value of the member `name` of an object without escaped or repeated keys.
+pub(crate) fn first_field(object: &[u8], name: &str) -> Option<Range<usize>> {
+    members(object).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
 }
 
 fn element(array: &[u8], index: isize) -> Option<Range<usize>> {

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use tidegate_flow::Bytes;
+use tidegate_flow::{Bytes, Slab};
 
 use super::pieces::Pieces;
-use crate::json::Member;
+use crate::edit::Written;
+use crate::json::{self, Invalid, Member, Shape};
 use crate::row::Form;
 
 /// The end of a list of edits.
@@ -23,12 +24,16 @@ pub(crate) struct Entry {
     pub(crate) form: Form,
     /// Whether its bytes are in the side buffer.
     pub(crate) is_written: bool,
+    /// Whether its bytes are an object that was seen to have no key with an escape, and none twice at the top level.
+    pub(crate) is_plain: bool,
+    /// Whether it is an object with newlines among its white space.
+    pub(crate) has_newlines: bool,
 }
 
 impl Entry {
     pub(crate) fn new(range: Range<usize>, piece: u32, form: Form) -> Self {
         let (start, end) = (narrow(range.start), narrow(range.end));
-        Self { start, end, piece, edits: NO_EDIT, form, is_written: false }
+        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false, has_newlines: false }
     }
 
     pub(crate) fn range(&self) -> Range<usize> {
@@ -74,16 +79,61 @@ pub(crate) struct Body {
     pub(crate) text: Vec<u8>,
     /// What the rows weigh.
     pub(crate) bytes: u64,
-    /// Where the members of one row stand, by the scan that validated it last.
+    /// The members of the row that was scanned last.
     pub(crate) index: Index,
 }
 
-/// The members of a row, as long as its bytes are those that were scanned.
+/// Where the members of one row stand, as long as its bytes are those that were scanned.
 #[derive(Clone, Default)]
 pub(crate) struct Index {
     /// The number of the row, plus one; 0 for none.
-    pub(crate) row: usize,
-    pub(crate) members: Vec<Member>,
+    row: usize,
+    shape: Shape,
+    members: Vec<Member>,
+}
+
+impl Index {
+    /// The index, where it is that of the given row.
+    #[inline]
+    pub(crate) fn of(&self, row: usize) -> Option<&Self> {
+        (self.row == row + 1).then_some(self)
+    }
+
+    /// Scans `text` and becomes the index of `row`, unless that is no object, or one whose keys cannot be told apart as
+    /// bytes.
+    pub(crate) fn build(&mut self, row: usize, text: &[u8]) -> Result<Shape, Invalid> {
+        self.row = 0;
+        self.shape = json::scan(text, &mut self.members)?;
+        let is_object = text.get(self.shape.start) == Some(&b'{');
+        if is_object && self.shape.has_plain_keys() {
+            self.row = row + 1;
+        }
+        Ok(self.shape)
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.row = 0;
+    }
+
+    /// The value of the member `name`.
+    #[inline]
+    pub(crate) fn field(&self, text: &[u8], name: &str) -> Option<Range<usize>> {
+        let mut members = json::Members::new(text, &self.members);
+        members.find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The object, without white space around it.
+    pub(crate) fn object(&self) -> Range<usize> {
+        self.shape.start..self.shape.end
+    }
+
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.members.capacity() * size_of::<Member>()
+    }
 }
 
 impl Body {
@@ -96,11 +146,7 @@ impl Body {
     /// What the bytes of a row stand in.
     #[inline]
     pub(crate) fn held(&self, entry: &Entry) -> &[u8] {
-        if entry.is_written {
-            &self.text
-        } else {
-            self.pieces.get(entry.piece).map_or(&[][..], |piece| &piece.slab[..])
-        }
+        if entry.is_written { &self.text } else { self.pieces.bytes(entry.piece) }
     }
 
     /// The edits of a row, in the order of their places.
@@ -137,7 +183,7 @@ impl Body {
             + self.rows.capacity() * size_of::<Entry>()
             + self.edits.capacity() * size_of::<Edit>()
             + self.text.capacity()
-            + self.index.members.capacity() * size_of::<Member>()
+            + self.index.heap_bytes()
     }
 
     /// A copy of the rows in `range`, with what they refer to and nothing else.
@@ -184,6 +230,37 @@ impl Body {
         from..self.text.len()
     }
 
+    /// Frees what was written for a row, where that is the last of the side buffer: rows are mostly changed one after
+    /// another, so a row that is written over and over holds one copy of itself.
+    /// What was written before `kept` stays.
+    pub(crate) fn unwrite(&mut self, entry: &Entry, kept: Written) {
+        let (mut text, mut edits) = (Tail::default(), Tail::default());
+        if entry.is_written {
+            text.add(entry.range(), kept.text);
+        }
+        let mut number = entry.edits;
+        while let Some(edit) = self.edits.get(number as usize) {
+            text.add(edit.text(), kept.text);
+            edits.add(number as usize..number as usize + 1, kept.edits);
+            number = edit.next;
+        }
+        if let Some(first) = text.whole(self.text.len()) {
+            self.text.truncate(first);
+        }
+        if let Some(first) = edits.whole(self.edits.len()) {
+            self.edits.truncate(first);
+        }
+    }
+
+    /// Lets go of the slabs that no row stands on any more.
+    pub(crate) fn release_unused(&mut self) {
+        let mut used = vec![false; self.pieces.len()];
+        self.rows.iter().filter(|entry| !entry.is_written).for_each(|entry| used[entry.piece as usize] = true);
+        for (piece, _) in self.pieces.iter_mut().zip(used).filter(|(_, used)| !used) {
+            piece.slab = Slab::default();
+        }
+    }
+
     /// Moves rows of sparse slabs into the side buffer.
     pub(crate) fn compact(&mut self) -> Bytes {
         let mut live = vec![0_u64; self.pieces.len()];
@@ -204,14 +281,13 @@ impl Body {
             }
             let (pieces, text) = (&self.pieces, &mut self.text);
             let from = text.len();
-            let held = pieces.get(entry.piece).map_or(&[][..], |piece| &piece.slab[..]);
-            text.extend_from_slice(held.get(entry.range()).unwrap_or_default());
+            text.extend_from_slice(pieces.bytes(entry.piece).get(entry.range()).unwrap_or_default());
             let to = text.len();
             self.rows[number].move_to(from..to);
             self.rows[number].is_written = true;
         }
         for (piece, _) in self.pieces.iter_mut().zip(sparse).filter(|(_, sparse)| *sparse) {
-            piece.slab = tidegate_flow::Slab::default();
+            piece.slab = Slab::default();
         }
         Bytes::from(self.text.len() - before)
     }
@@ -232,5 +308,27 @@ pub(crate) fn narrow(offset: usize) -> u32 {
     match u32::try_from(offset) {
         Ok(offset) => offset,
         Err(_) => panic!("a batch with more than 4 GiB in one slab or side buffer"),
+    }
+}
+
+/// Ranges that perhaps are the end of a buffer.
+#[derive(Default)]
+struct Tail {
+    first: Option<usize>,
+    length: usize,
+}
+
+impl Tail {
+    /// Adds a range, unless it stands before `kept`.
+    fn add(&mut self, range: Range<usize>, kept: usize) {
+        if range.start >= kept {
+            self.length += range.len();
+            self.first = Some(self.first.map_or(range.start, |first| first.min(range.start)));
+        }
+    }
+
+    /// Where the ranges begin, if nothing stands behind or between them in a buffer of this length.
+    fn whole(&self, length: usize) -> Option<usize> {
+        self.first.filter(|first| first + self.length == length)
     }
 }

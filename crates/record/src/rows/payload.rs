@@ -87,7 +87,10 @@ impl Payload for Rows {
         }
         body.rows.truncate(kept);
         body.bytes -= gone;
-        body.index.row = 0;
+        if body.pieces.len() > 1 || kept == 0 {
+            body.release_unused();
+        }
+        body.index.forget();
     }
 
     fn clear(&mut self) {
@@ -122,6 +125,6 @@ impl Body {
         self.edits.clear();
         self.text.clear();
         self.bytes = 0;
-        self.index.row = 0;
+        self.index.forget();
     }
 }

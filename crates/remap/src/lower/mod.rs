@@ -70,6 +70,32 @@ impl fmt::Display for Lowering {
 /// Why an expression is left to VRL.
 pub(crate) type Why = String;
 
+/// Where a statement stands in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing has changed the record before it.
+    First,
+    /// After the message was made the record: all that is there is JSON.
+    Parsed,
+    /// After other changes: the envelope may be there still, with its time.
+    Later,
+}
+
+impl Place {
+    fn after(steps: &[Step]) -> Self {
+        match steps.first() {
+            None => Self::First,
+            Some(Step::Parse) => Self::Parsed,
+            Some(_) => Self::Later,
+        }
+    }
+
+    /// Within a block.
+    pub(crate) fn inner(self) -> Self {
+        if self == Self::First { Self::Later } else { self }
+    }
+}
+
 /// The statements at the start of a program that could be lowered, and the first that could not.
 pub(crate) struct Lowered {
     pub(crate) steps: Vec<Step>,
@@ -88,7 +114,8 @@ pub(crate) fn program(source: &str) -> Lowered {
         return lowered;
     };
     for root in &tree.0 {
-        match root_statement(root, lowered.steps.is_empty()) {
+        let place = Place::after(&lowered.steps);
+        match root_statement(root, place) {
             Ok((step, words)) => {
                 lowered.steps.extend(step);
                 lowered.end = root.end();
@@ -115,15 +142,15 @@ pub(crate) fn condition(source: &str) -> Result<Test, Why> {
     }
 }
 
-fn root_statement(root: &Node<RootExpr>, first: bool) -> Result<(Option<Step>, String), Why> {
+fn root_statement(root: &Node<RootExpr>, place: Place) -> Result<(Option<Step>, String), Why> {
     match root.inner() {
-        RootExpr::Expr(expression) => one_statement(expression.inner(), first),
+        RootExpr::Expr(expression) => one_statement(expression.inner(), place),
         RootExpr::Error(error) => Err(error.to_string()),
     }
 }
 
-fn one_statement(expression: &Expr, first: bool) -> Result<(Option<Step>, String), Why> {
-    let step = statement::lower(expression, first)?;
+fn one_statement(expression: &Expr, place: Place) -> Result<(Option<Step>, String), Why> {
+    let step = statement::lower(expression, place)?;
     let words = step.as_ref().map_or_else(|| "changes nothing".to_string(), statement::describe);
     Ok((step, words))
 }

@@ -77,6 +77,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) account: Account,
     /// Pays for what its steps hold back.
     pub(super) held_account: Account,
+    /// Pays for what has left the stage and is in no edge's account.
+    pub(super) outbound_account: Account,
     /// Pays for what a source reads.
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
@@ -95,11 +97,17 @@ impl StageLaunch<'_> {
             counter: self.counter.clone(),
             account: self.account.clone(),
             held: self.held_account.clone(),
+            outbound: self.outbound_account.clone(),
             supervision: self.supervision.clone(),
             chunk: self.pipeline.batch.bytes,
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
         }
+    }
+
+    /// The most that a step makes at once: see the plan.
+    pub(super) fn largest_output(&self) -> Bytes {
+        self.pipeline.batch.bytes + self.pipeline.batch.bytes
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -188,7 +196,7 @@ impl EdgeAccount {
 impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
     fn charge(&self, batch: &mut Batch<P>) -> bool {
         // A batch that is larger than the edge may ever hold goes in alone, and its charge stays where it is: with the
-        // stage that made it, which is in debt and takes nothing until the batch has moved on.
+        // stage that made it, which lets go of no other such batch until this one has moved on.
         self.0.get().is_none_or(|account| batch.rebind(account).is_ok() || account.used().is_zero())
     }
 

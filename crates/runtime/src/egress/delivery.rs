@@ -1,7 +1,9 @@
 //! [`Delivery`]: brings batches into one sink: tries again, halves, settles. What is given up is set aside for whoever
 //! owns the dead letter port.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidegate_flow::{
@@ -85,8 +87,9 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Ended> {
-        let flush = self.sink.flush();
-        waiting(&self.tools.times, Wait::External, flush).await.map_err(|nack| Ended::Failed(nack.cause))
+        let Self { sink, tools, policy, .. } = self;
+        let flushed = call(tools, policy.timeout, async { sink.flush().await }).await;
+        flushed.map_err(|nack| Ended::Failed(format!("flush of the sink: {}", nack.cause).into()))
     }
 
     /// Delivers what is in line, until something was given up. What is dropped on the way is abandoned, never lost from
@@ -120,21 +123,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     async fn deliver(&mut self, batch: &mut Batch<P>) -> Result<Accepted, Nack> {
         let Self { sink, tools, policy, .. } = self;
-        let call = AssertUnwindSafe(async { sink.deliver(&mut batch.payload, &batch.meta).await }).catch_unwind();
-        let answer = match policy.timeout {
-            None => waiting(&tools.times, Wait::External, call).await,
-            Some(limit) => {
-                let timed = tokio::time::timeout(limit, call);
-                tools.due.set(tools.clock.now() + limit);
-                let answer = waiting(&tools.times, Wait::External, timed).await;
-                tools.due.clear();
-                match answer {
-                    Ok(answer) => answer,
-                    Err(_) => return Err(Nack::transient(format!("no answer within {limit:?}"))),
-                }
-            }
-        };
-        answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
+        call(tools, policy.timeout, async { sink.deliver(&mut batch.payload, &batch.meta).await }).await
     }
 
     fn delivered(&mut self, batch: Batch<P>) {
@@ -250,6 +239,26 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
             self.refuse(batch, nack);
         }
     }
+}
+
+/// Calls a sink: no answer within the limit is a refusal for now, a panic one for good.
+async fn call<T>(
+    tools: &DeliveryTools,
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<T, Nack>>,
+) -> Result<T, Nack> {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
+    let answer = match limit {
+        None => waiting(&tools.times, Wait::External, answer).await,
+        Some(limit) => {
+            let timed = tokio::time::timeout(limit, answer);
+            tools.due.set(tools.clock.now() + limit);
+            let answer = waiting(&tools.times, Wait::External, timed).await;
+            tools.due.clear();
+            answer.map_err(|_| Nack::transient(format!("no answer within {limit:?}")))?
+        }
+    };
+    answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
 }
 
 /// Makes sense of the rows that a sink names: each once, in ascending order, and only rows that there are.
