@@ -14,6 +14,8 @@ pub mod value;
 
 mod clock;
 pub mod template;
+#[cfg(test)]
+mod testkit;
 
 pub mod sinks;
 pub mod sources;
@@ -26,6 +28,8 @@ pub use tidegate_record::Rows;
 #[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
+    sources::socket::KIND,
+    sources::stdin::KIND,
 ];
 
 /// Every transform, by name.
@@ -44,6 +48,7 @@ pub static TRANSFORMS: &[TransformKind] = &[
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
     sinks::console::KIND,
+    sinks::dead_letters::KIND,
     sinks::file::KIND,
     sinks::http::KIND,
     sinks::socket::KIND,

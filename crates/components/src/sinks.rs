@@ -2,6 +2,7 @@
 
 pub mod blackhole;
 pub mod console;
+pub mod dead_letters;
 pub mod file;
 pub mod http;
 pub mod socket;

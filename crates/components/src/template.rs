@@ -236,7 +236,9 @@ impl RowClock {
         // Writing to a string fails only where a specifier asks for what the time does not have; these were checked.
         let _ = match self.zone {
             Zone::Utc => write!(out, "{}", time.format_with_items(items.iter())),
-            Zone::Local => write!(out, "{}", Local.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter())),
+            Zone::Local => {
+                write!(out, "{}", Local.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter()))
+            }
             Zone::Named(zone) => {
                 write!(out, "{}", zone.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter()))
             }
@@ -251,9 +253,9 @@ impl RowClock {
             if *json == *self.last {
                 return self.time;
             }
-            let parsed = std::str::from_utf8(&json).ok().and_then(|text| {
-                DateTime::parse_from_rfc3339(text.strip_prefix('"')?.strip_suffix('"')?).ok()
-            });
+            let parsed = std::str::from_utf8(&json)
+                .ok()
+                .and_then(|text| DateTime::parse_from_rfc3339(text.strip_prefix('"')?.strip_suffix('"')?).ok());
             if let Some(time) = parsed {
                 self.last = json.into_owned();
                 self.time = time.with_timezone(&Utc);
@@ -303,20 +305,28 @@ mod tests {
         let message = rows("x", Form::Message);
         let zone = Zone::parse("Asia/Tokyo").unwrap();
         assert_eq!(render("%F-%H", &message, zone), Ok("2026-11-22-08".into()));
-        assert_eq!((Zone::parse("local"), Zone::parse("UTC"), Zone::parse("Mars")), (Some(Zone::Local), Some(Zone::Utc), None));
+        assert_eq!(
+            (Zone::parse("local"), Zone::parse("UTC"), Zone::parse("Mars")),
+            (Some(Zone::Local), Some(Zone::Utc), None)
+        );
     }
 
     #[test]
     fn fields_stand_for_their_values() {
         let object = rows(r#"{"a":"x\ny","b":{"c":7},"d":[true]}"#, Form::Object);
-        assert_eq!(render("{{a}}|{{ .b.c }}|{{ d }}|{{b}}%%", &object, Zone::Utc), Ok("x\ny|7|[true]|{\"c\":7}%".into()));
+        assert_eq!(
+            render("{{a}}|{{ .b.c }}|{{ d }}|{{b}}%%", &object, Zone::Utc),
+            Ok("x\ny|7|[true]|{\"c\":7}%".into())
+        );
         assert_eq!(render("{{ host }}-{{message}}", &rows("m", Form::Message), Zone::Utc), Ok("h1-m".into()));
         assert_eq!(render("{{ z }}", &object, Zone::Utc), Err("the record has no field .z".into()));
     }
 
     #[test]
     fn in_a_path_no_field_leads_anywhere_else() {
-        for (value, part) in [("../../etc/passwd", ".._.._etc_passwd"), ("..", "__"), (".", "_"), (r"a\u0000b", "a_b"), ("a.b", "a.b")] {
+        for (value, part) in
+            [("../../etc/passwd", ".._.._etc_passwd"), ("..", "__"), (".", "_"), (r"a\u0000b", "a_b"), ("a.b", "a.b")]
+        {
             let object = rows(&format!("{{\"a\":\"{value}\"}}"), Form::Object);
             let mut out = String::new();
             let template = Template::parse("logs/{{ a }}.log").unwrap();

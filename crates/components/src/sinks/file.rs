@@ -25,14 +25,16 @@ use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, kib, mib};
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
 
-use self::rotate::Rotation;
+pub(super) use self::open::OpenFiles;
+pub use self::rotate::Rotation;
+pub(super) use self::write::fault as file_fault;
 use self::write::{Job, Writer};
 use super::encode::with_fields;
 use crate::Rows;
 use crate::contract::{Check, Depth, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
 use crate::template::{Template, Zone};
-use crate::value::{ByteSize, Period};
+use crate::value::Period;
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
@@ -133,7 +135,8 @@ impl File {
     fn zone(&self) -> Result<Zone, StartError> {
         let name = self.timezone.as_deref().unwrap_or("UTC");
         Zone::parse(name).ok_or_else(|| {
-            StartError::new(format!("no time zone is called \"{name}\"")).help("write one like `Europe/Berlin`, `UTC` or `local`")
+            StartError::new(format!("no time zone is called \"{name}\""))
+                .help("write one like `Europe/Berlin`, `UTC` or `local`")
         })
     }
 
@@ -230,6 +233,3 @@ impl Sink<Rows> for FileSink {
 
 /// The least room that a buffer for writing keeps from batch to batch, in bytes.
 const BUFFER: usize = kib(64).get() as usize;
-
-#[cfg(test)]
-mod tests;

@@ -33,7 +33,9 @@ pub use self::auth::Auth;
 use self::sink::{HttpSink, Requests};
 use super::encode::with_fields;
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
-use crate::options::{Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, SinkFramingMethod, Tls};
+use crate::options::{
+    Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, SinkFramingMethod, Tls,
+};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
@@ -170,7 +172,8 @@ impl Http {
         match (uri.scheme_str(), uri.host()) {
             (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
             _ => {
-                let (key, text) = fault("uri", format!("\"{}\" does not begin with http:// or https:// and a host", self.uri));
+                let (key, text) =
+                    fault("uri", format!("\"{}\" does not begin with http:// or https:// and a host", self.uri));
                 Err((key, text.help("write it like \"https://logs.example.com/ingest\"")))
             }
         }
@@ -180,11 +183,14 @@ impl Http {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION"))));
         let encoder = self.encoder();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(match (encoder.codec, encoder.framing) {
-            (Codec::Json, EncodeFraming::JsonArray) => "application/json",
-            (Codec::Json, _) => "application/x-ndjson",
-            (Codec::Text, _) => "text/plain",
-        }));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(match (encoder.codec, encoder.framing) {
+                (Codec::Json, EncodeFraming::JsonArray) => "application/json",
+                (Codec::Json, _) => "application/x-ndjson",
+                (Codec::Text, _) => "text/plain",
+            }),
+        );
         if let Some(name) = compress::Compression::from(self.compression).content_encoding() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         }
@@ -193,9 +199,11 @@ impl Http {
         }
         for (name, value) in &self.headers {
             let key = || format!("headers.{name}");
-            let header: HeaderName = name.parse().map_err(|_| fault(key(), format!("\"{name}\" is no name of a header")))?;
+            let header: HeaderName =
+                name.parse().map_err(|_| fault(key(), format!("\"{name}\" is no name of a header")))?;
             let value = value.parse::<HeaderValue>();
-            headers.insert(header, value.map_err(|_| fault(key(), "its value has characters that no header can have"))?);
+            headers
+                .insert(header, value.map_err(|_| fault(key(), "its value has characters that no header can have"))?);
         }
         Ok(headers)
     }
@@ -206,7 +214,8 @@ impl Http {
 
     fn server_name(&self) -> Result<Option<ServerName<'static>>, Fault> {
         let parse = |name: &String| {
-            ServerName::try_from(name.clone()).map_err(|_| fault("tls.server_name", format!("\"{name}\" is no name of a host")))
+            ServerName::try_from(name.clone())
+                .map_err(|_| fault("tls.server_name", format!("\"{name}\" is no name of a host")))
         };
         self.tls.server_name.as_ref().map(parse).transpose()
     }
@@ -268,6 +277,3 @@ impl SinkConfig for Http {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

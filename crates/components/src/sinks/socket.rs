@@ -118,7 +118,8 @@ const BATCH: BatchLimits = BatchLimits::records(16_384).bytes(kib(256));
 
 impl Socket {
     fn target(&self) -> Result<Target, StartError> {
-        let missing = |key: &str, like: &str| StartError::new(format!("`{key}` is missing")).help(format!("such as {like}"));
+        let missing =
+            |key: &str, like: &str| StartError::new(format!("`{key}` is missing")).help(format!("such as {like}"));
         match (self.mode, &self.address, &self.path) {
             (Mode::Unix, _, Some(path)) => Ok(Target::unix(path.clone())),
             (Mode::Unix, _, None) => Err(missing("path", "\"/run/app.sock\"")),
@@ -189,6 +190,3 @@ impl SinkConfig for Socket {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_record_goes_where_its_conditions_say() {
-        let routes = r#""route": {"a": "contains(string!(.message), \"a\")", "b": "contains(string!(.message), \"b\")"}"#;
+        let routes =
+            r#""route": {"a": "contains(string!(.message), \"a\")", "b": "contains(string!(.message), \"b\")"}"#;
         let json = format!("{{{routes}}}");
         assert_eq!(choices(&json, ["a", "b", "ab", "c"]), [vec![0], vec![1], vec![0, 1], vec![2]]);
         let json = format!("{{{routes}, \"reroute_unmatched\": false}}");

@@ -108,7 +108,10 @@ fn outputs_of(node: &Node) -> Vec<Output> {
             if names.is_empty() {
                 return one();
             }
-            names.into_iter().map(|name| Output { name: (!name.is_empty()).then(|| name.into()), to: Vec::new() }).collect()
+            names
+                .into_iter()
+                .map(|name| Output { name: (!name.is_empty()).then(|| name.into()), to: Vec::new() })
+                .collect()
         }
     }
 }

@@ -124,3 +124,14 @@ fn options(policy: SinkPolicy, dead_letters: Option<&Port<Rows>>) -> SinkOptions
         None => options,
     }
 }
+
+/// The slot of a source whose records go to `port`.
+#[cfg(test)]
+pub(crate) fn lone_source<'a>(
+    name: &str,
+    cx: &'a BuildContext,
+    builder: &'a PipelineBuilder,
+    port: &'a Port<Rows>,
+) -> SourceSlot<'a> {
+    SourceSlot { name: name.into(), cx, builder, stage: Stage { steps: Vec::new(), end: End::To(port) } }
+}

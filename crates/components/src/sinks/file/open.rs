@@ -15,7 +15,7 @@ use super::rotate::Rotation;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The files that are open.
-pub(super) struct OpenFiles {
+pub(in crate::sinks) struct OpenFiles {
     files: HashMap<PathBuf, OpenFile>,
     capacity: usize,
     idle: Duration,
@@ -34,19 +34,26 @@ struct OpenFile {
 }
 
 impl OpenFiles {
-    pub(super) fn new(capacity: usize, idle: Duration, rotation: Option<Rotation>) -> Self {
+    pub(in crate::sinks) fn new(capacity: usize, idle: Duration, rotation: Option<Rotation>) -> Self {
         Self { files: HashMap::new(), capacity, idle, rotation }
     }
 
     /// Appends the slices to the file at `path` in one piece: all of them, or, where there is an error, none.
-    pub(super) fn append(&mut self, path: &Path, slices: &mut [IoSlice<'_>], sync: bool, now: Instant) -> io::Result<()> {
+    pub(in crate::sinks) fn append(
+        &mut self,
+        path: &Path,
+        slices: &mut [IoSlice<'_>],
+        sync: bool,
+        now: Instant,
+    ) -> io::Result<()> {
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
         if bytes == 0 {
             return Ok(());
         }
         self.make_current(path, now)?;
         let Some(open) = self.files.get_mut(path) else { return Err(io::ErrorKind::NotFound.into()) };
-        let written = write_all(&mut open.file, slices).and_then(|()| if sync { open.file.sync_data() } else { Ok(()) });
+        let written =
+            write_all(&mut open.file, slices).and_then(|()| if sync { open.file.sync_data() } else { Ok(()) });
         match written {
             Ok(()) => {
                 open.length += bytes as u64;
@@ -81,11 +88,6 @@ impl OpenFiles {
         self.files.retain(|_, open| now.duration_since(open.used) < idle);
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// Makes sure that the file at `path` is open, is still the one of that name, and is not due to be put aside.
     fn make_current(&mut self, path: &Path, now: Instant) -> io::Result<()> {
         if let Some(open) = self.files.get_mut(path) {
@@ -107,7 +109,8 @@ impl OpenFiles {
         }
         let mut open = OpenFile::open(path, now)?;
         // A file of an earlier process may be due already.
-        if let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.is_due(open.length, open.begun, now)) {
+        if let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.is_due(open.length, open.begun, now))
+        {
             rotation.put_aside(path)?;
             open = OpenFile::open(path, now)?;
         }

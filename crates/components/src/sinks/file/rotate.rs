@@ -36,9 +36,10 @@ const MOST_KEPT: u32 = 1_000;
 
 impl Rotation {
     /// Reports what cannot work. Keys are those within `rotate`.
-    pub(super) fn check(&self, at: &mut Check<'_>) {
+    pub(in crate::sinks) fn check(&self, at: &mut Check<'_>) {
         if self.max_size.is_none() && self.max_age.is_none() {
-            at.refuse("", "says neither `max_size` nor `max_age`").help("give it one of them, such as `max_size: 100MiB`");
+            at.refuse("", "says neither `max_size` nor `max_age`")
+                .help("give it one of them, such as `max_size: 100MiB`");
         }
         if self.max_size.is_some_and(|size| size.get() == 0) {
             at.refuse("max_size", "no file is that small").help("set it above zero");

@@ -89,11 +89,6 @@ impl Writer {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn open_files(&self) -> usize {
-        self.files.len()
-    }
-
     /// Sorts rows by their files. Those whose file has no name are refused.
     fn sort(&mut self, mut rows: Rows) -> (BTreeMap<PathBuf, Runs>, Vec<(u32, Nack)>) {
         let mut sorted: BTreeMap<PathBuf, Runs> = BTreeMap::new();
@@ -156,7 +151,7 @@ impl Writer {
 }
 
 /// What an error of the file system means for the records that were to be written.
-fn fault(path: &Path, error: &io::Error) -> Nack {
+pub(in crate::sinks) fn fault(path: &Path, error: &io::Error) -> Nack {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Nack::transient(format!(

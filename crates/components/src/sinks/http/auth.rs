@@ -43,8 +43,9 @@ impl Auth {
             Self::Bearer { token } if token.is_empty() => return Err(StartError::new("the token is empty")),
             Self::Bearer { token } => format!("Bearer {token}"),
         };
-        let mut header = HeaderValue::try_from(text)
-            .map_err(|_| StartError::new("the token has characters that no header can have").help("is it quoted twice?"))?;
+        let mut header = HeaderValue::try_from(text).map_err(|_| {
+            StartError::new("the token has characters that no header can have").help("is it quoted twice?")
+        })?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn secrets_are_sent_and_never_shown() {
-        let basic: Auth = serde_json::from_str(r#"{"strategy":"basic","user":"Aladdin","password":"open sesame"}"#).unwrap();
+        let basic: Auth =
+            serde_json::from_str(r#"{"strategy":"basic","user":"Aladdin","password":"open sesame"}"#).unwrap();
         assert_eq!(basic.header().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "the example of RFC 7617");
         let bearer: Auth = serde_json::from_str(r#"{"strategy":"bearer","token":"mF_9.B5f-4.1JqM"}"#).unwrap();
         assert_eq!(bearer.header().unwrap(), "Bearer mF_9.B5f-4.1JqM", "the example of RFC 6750");

@@ -42,10 +42,7 @@ pub(super) fn build(tls: ClientConfig, server_name: Option<ServerName<'static>>)
         None => https,
     };
     let https = https.enable_all_versions().wrap_connector(http);
-    PooledClient::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .build(https)
+    PooledClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https)
 }
 
 /// What `tls` says about connections; with the key that is to blame where it cannot be.
@@ -64,9 +61,10 @@ pub(super) fn settings(tls: &Tls) -> Result<ClientConfig, (&'static str, StartEr
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate).map_err(|error| ("crt_file", error))?;
-            let key = PrivateKeyDer::from_pem_slice(&read(key).map_err(|error| ("key_file", error))?).map_err(|error| {
-                ("key_file", StartError::new(format!("{} holds no private key in PEM: {error}", key.display())))
-            })?;
+            let key =
+                PrivateKeyDer::from_pem_slice(&read(key).map_err(|error| ("key_file", error))?).map_err(|error| {
+                    ("key_file", StartError::new(format!("{} holds no private key in PEM: {error}", key.display())))
+                })?;
             builder.with_client_auth_cert(chain, key).map_err(at("crt_file"))
         }
         (Some(_), None) => Err(("key_file", StartError::new("is missing, where there is a `crt_file`"))),

@@ -61,7 +61,7 @@ impl HttpSink {
         }
         let said = body.map(|body| answer::excerpt(&body.to_bytes())).unwrap_or_default();
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        let cause = format!("{} answered {status}{said}", self.requests.uri);
+        let cause = format!("{} answered {status}{said}", self.requests.receiver());
         match meaning {
             Meaning::Accepted => Ok(Accepted::All),
             Meaning::Later => Err(Nack::transient(cause)),
@@ -76,6 +76,13 @@ impl HttpSink {
 }
 
 impl Requests {
+    /// Who the receiver is, without what may be secret in an address.
+    fn receiver(&self) -> String {
+        let (scheme, host) = (self.uri.scheme_str().unwrap_or_default(), self.uri.host().unwrap_or_default());
+        let port = self.uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{}", self.uri.path())
+    }
+
     fn body(&self, rows: &Rows) -> Result<Bytes, Nack> {
         let mut text = self.around.0.clone().into_bytes();
         rows.encode(self.encoder, &mut text);
@@ -92,9 +99,10 @@ impl Requests {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        self.client.request(request).await.map_err(|error| {
-            Nack::transient(format!("no answer from {}: {}", self.uri, with_causes(&error)))
-        })
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| Nack::transient(format!("no answer from {}: {}", self.receiver(), with_causes(&error))))
     }
 }
 

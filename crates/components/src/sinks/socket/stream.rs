@@ -4,8 +4,8 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use tidegate_flow::{Meta, Nack};
-use tidegate_record::codec::{Codec, EncodeFraming, Encoder};
 use tidegate_record::Row;
+use tidegate_record::codec::{Codec, EncodeFraming, Encoder};
 use tidegate_runtime::{Accepted, Sink};
 
 use super::target::{Stream, Target};

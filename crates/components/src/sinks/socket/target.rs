@@ -40,7 +40,8 @@ impl Target {
                 let send_buffer = send_buffer.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
                 Ok(Self::Address { host_port: text.to_owned(), send_buffer })
             }
-            _ => Err(StartError::new(format!("\"{text}\" is no address")).help("write `host:port`, such as \"127.0.0.1:9000\"")),
+            _ => Err(StartError::new(format!("\"{text}\" is no address"))
+                .help("write `host:port`, such as \"127.0.0.1:9000\"")),
         }
     }
 

@@ -163,7 +163,11 @@ fn join(to: &mut Rows, more: Rows) {
         for row in apart.iter() {
             text.clear();
             let form = row.form();
-            if form == Form::Object { row.write_json(&mut text) } else { text.extend_from_slice(row.bytes()) }
+            if form == Form::Object {
+                row.write_json(&mut text)
+            } else {
+                text.extend_from_slice(row.bytes())
+            }
             if let Some(origin) = row.origin() {
                 to.push_copy(&text, form, origin);
             }

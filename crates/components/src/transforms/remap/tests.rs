@@ -57,7 +57,8 @@ fn a_root_that_became_a_list_is_as_many_records() {
 #[test]
 fn what_is_dropped_can_go_elsewhere_with_the_reason() {
     let source = "if .message == \"b\" { abort }\n. = parse_json!(.message)";
-    let remap: Remap = serde_json::from_str(&config(source, ", \"drop_on_error\": true, \"reroute_dropped\": true")).unwrap();
+    let remap: Remap =
+        serde_json::from_str(&config(source, ", \"drop_on_error\": true, \"reroute_dropped\": true")).unwrap();
     assert_eq!(remap.outputs(), ["", "dropped"]);
     let built = Box::new(remap).build(&BuildContext::new("data")).unwrap();
     let BuiltTransform::StepThenChoice { step, holds, mut chooser } = built else { panic!("it has one output") };
@@ -69,7 +70,11 @@ fn what_is_dropped_can_go_elsewhere_with_the_reason() {
     assert_eq!(branches, [0, 1, 0, 1]);
     let jsons = jsons(out);
     assert_eq!((&*jsons[0], &*jsons[2]), ("{}", "{\"a\":1}"));
-    assert!(jsons[1].contains("\"component_id\":\"bench\"") && jsons[1].contains("\"reason\":\"abort\""), "{}", jsons[1]);
+    assert!(
+        jsons[1].contains("\"component_id\":\"bench\"") && jsons[1].contains("\"reason\":\"abort\""),
+        "{}",
+        jsons[1]
+    );
     assert!(jsons[3].contains("\"message\":\"c\"") && jsons[3].contains("\"reason\":\"error\""), "{}", jsons[3]);
     // The next batch knows nothing of it.
     let (out, _) = bench.process(Rows::from_texts(["{}"]));
