@@ -1,6 +1,8 @@
 //! Every file under `tests/broken` beside the messages that it is to give. `UPDATE=1` writes them anew: read the
 //! difference as someone who has to mend the file with nothing but the message.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use tidegate_components::contract::{BuildContext, Depth};

@@ -1,6 +1,8 @@
 //! Files that must work: each gives a plan without errors, which wires and explains itself. What `explain` and `graph`
 //! say of them is kept beside them; `UPDATE=1` writes it anew.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use tidegate_components::contract::{BuildContext, Depth};

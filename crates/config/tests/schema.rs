@@ -1,5 +1,7 @@
 //! The committed schema is that of the code, and is one that the files fit. `UPDATE=1` writes it anew.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::path::Path;
 
 use serde_json::Value;

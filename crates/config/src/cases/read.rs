@@ -117,7 +117,7 @@ impl Reader<'_, '_, '_> {
         for (index, input) in raw.inputs.iter().enumerate() {
             inputs.extend(self.insert(input, &format!("inputs[{index}]")));
         }
-        let output = |(index, output)| self.expect(output, index);
+        let output = |(index, output)| self.expected(output, index);
         let outputs = raw.outputs.iter().enumerate().filter_map(output).collect();
         let silent = raw.no_outputs_from.iter().enumerate();
         let silent =
@@ -152,7 +152,7 @@ impl Reader<'_, '_, '_> {
         Some(Insert { at: at?, record })
     }
 
-    fn expect(&mut self, output: &RawOutput, index: usize) -> Option<Expect> {
+    fn expected(&mut self, output: &RawOutput, index: usize) -> Option<Expect> {
         let path = format!("outputs[{index}]");
         let names = output.extract_from.names();
         let from: Option<Vec<_>> =

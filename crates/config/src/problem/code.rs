@@ -103,6 +103,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_table_in_the_crate_page_is_that_of_the_code() {
+        let page = include_str!("../lib.rs");
+        let row = |code: &Code| format!("//! | `{code}` | {} |", code.title());
+        let missing: Vec<_> = Code::ALL.iter().map(row).filter(|row| !page.contains(row.as_str())).collect();
+        assert_eq!(missing, Vec::<String>::new());
+        assert_eq!(page.matches("//! | `").count(), Code::ALL.len());
+    }
+
+    #[test]
     fn codes_are_unique_in_order_and_say_their_severity() {
         for pair in Code::ALL.windows(2) {
             assert!(pair[0].as_str()[1..] < pair[1].as_str()[1..], "{} before {}", pair[0], pair[1]);
