@@ -28,6 +28,7 @@ pub use tidegate_record::Rows;
 #[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
+    sources::file::KIND,
     sources::socket::KIND,
     sources::stdin::KIND,
 ];

@@ -1,6 +1,7 @@
 //! Where records come from.
 
 pub mod demo_logs;
+pub mod file;
 pub mod socket;
 pub mod stdin;
 

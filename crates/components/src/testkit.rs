@@ -13,6 +13,8 @@ use crate::wiring::{self, SourceSlot};
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
     texts: Arc<Mutex<Vec<String>>>,
+    /// The same as JSON.
+    whole: Arc<Mutex<Vec<String>>>,
     /// Answers of the sink, in order; afterwards it accepts.
     refusals: Arc<Mutex<Vec<Nack>>>,
     arrived: Arc<tokio::sync::Notify>,
@@ -23,6 +25,11 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn texts(&self) -> Vec<String> {
         self.texts.lock().unwrap().clone()
+    }
+
+    /// The first records as JSON.
+    pub(crate) fn whole(&self) -> Vec<String> {
+        self.whole.lock().unwrap().clone()
     }
 
     /// Lets the sink wait, or go on.
@@ -38,9 +45,8 @@ impl Kept {
     pub(crate) async fn arrive(&self, count: usize) -> Vec<String> {
         loop {
             let arrived = self.arrived.notified();
-            let texts = self.texts();
-            if texts.len() >= count {
-                return texts;
+            if self.texts.lock().unwrap().len() >= count {
+                return self.texts();
             }
             arrived.await;
         }
@@ -62,6 +68,12 @@ impl Sink<Rows> for Kept {
                 Form::Object => row.write_json(&mut text),
             }
             texts.push(String::from_utf8_lossy(&text).into_owned());
+            let mut whole = self.whole.lock().unwrap();
+            if whole.len() < 10 {
+                text.clear();
+                row.write_json(&mut text);
+                whole.push(String::from_utf8_lossy(&text).into_owned());
+            }
         }
         self.arrived.notify_waiters();
         Ok(Accepted::All)

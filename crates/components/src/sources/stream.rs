@@ -91,7 +91,22 @@ impl Memory {
         Poll::Ready(Ok(()))
     }
 
-    fn put_back(&mut self, mut slab: SlabBuf) {
+    /// The slab to read into, which must then be put back or frozen.
+    pub(super) fn take(&mut self) -> Option<SlabBuf> {
+        self.next.take()
+    }
+
+    /// Asks for a slab of at least so many bytes.
+    pub(super) fn want(&mut self, bytes: usize) {
+        self.wanted = bytes;
+    }
+
+    /// Says whether `bytes` fill so little of a slab that they are better copied out.
+    pub(super) fn is_sparse(&self, bytes: usize) -> bool {
+        bytes * SPARSE < self.pool.slab_size()
+    }
+
+    pub(super) fn put_back(&mut self, mut slab: SlabBuf) {
         slab.truncate(0);
         self.next = Some(slab);
     }
@@ -237,7 +252,7 @@ impl Stream {
 
     /// Cuts frames out of a whole buffer, and keeps what is left.
     fn cut(&mut self, slab: Slab, most: usize, origin: &Arc<Origin>, rows: &mut Rows, memory: &mut Memory) -> Outcome {
-        let is_sparse = slab.len() * SPARSE < memory.pool.slab_size();
+        let is_sparse = memory.is_sparse(slab.len());
         let outcome = match self.framer.cut_some(&slab, origin, rows, most.max(1)) {
             Rest::Uncut(rest) => {
                 self.uncut = rest;

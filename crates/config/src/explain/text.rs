@@ -43,7 +43,10 @@ fn stages(out: &mut String, facts: &Explanation) {
     heading(out, &format!("RUNS AS {}", counted(facts.stages.len(), "stage").to_uppercase()));
     let row = |stage: &super::StageFacts| {
         let components = stage.components.join(" -> ");
-        let holds = format!("holds up to {}", bytes(Bytes::new(stage.holds_bytes)));
+        let holds = match stage.holds_bytes {
+            0 => "holds nothing".to_string(),
+            most => format!("holds up to {}", bytes(Bytes::new(most))),
+        };
         vec![stage.name.clone(), stage.kind.clone(), holds, components]
     };
     table(out, &facts.stages.iter().map(row).collect::<Vec<_>>());
