@@ -1,7 +1,5 @@
 //! `tidegate demo`: pressure, shown without a file.
 
-use std::time::Duration;
-
 use tidegate_components::value::Period;
 use tidegate_config::load::Given;
 use tidegate_config::tree::Format;
@@ -14,7 +12,7 @@ use super::{Done, term};
 const PIPELINE: &str = include_str!("demo.yaml");
 
 /// Show pressure at work, without a file: a generator that could make a million records a second, a parser, and a sink
-/// that takes a few thousand. The source is slowed, memory stays small, and the ledger at the end balances.
+/// that takes a few thousand, for 15 seconds. The source is slowed, memory stays small, and the ledger at the end balances.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate demo
@@ -24,9 +22,6 @@ pub(super) struct Demo {
     /// Records that the sink takes in a second.
     #[arg(long, default_value_t = 5_000, value_name = "N")]
     sink_rate: u32,
-    /// How long it runs.
-    #[arg(long = "for", default_value = "15s", value_name = "TIME")]
-    time: Period,
     /// Print the pipeline file and do nothing.
     #[arg(long)]
     print: bool,
@@ -45,7 +40,7 @@ impl Demo {
         plans::show(&planned);
         let Some(plan) = &planned.plan else { return Done::Wrong };
         eprintln!("A generator, a parser, and a sink that takes {} records a second. Ctrl-C ends it.\n", self.sink_rate);
-        let limit: Duration = self.time.duration();
-        self.options.run(plan, &planned.files, None, Some(limit))
+        let options = self.options.at_most(Period::from_secs(15));
+        options.run(plan, &planned.files, None)
     }
 }

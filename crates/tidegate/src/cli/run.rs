@@ -43,6 +43,9 @@ pub(super) struct RunOptions {
     /// How long draining may take; what is in flight then is abandoned, and the report says so.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     drain_timeout: tidegate_components::value::Period,
+    /// Drain after this time, as if a signal had come.
+    #[arg(long = "for", value_name = "TIME")]
+    time: Option<tidegate_components::value::Period>,
     /// Worker threads for pipelines; one for each CPU unless set.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -57,7 +60,7 @@ impl Run {
         let planned = self.files.plan(Depth::Surroundings);
         let Some(plan) = planned.plan else { return Done::Wrong };
         let again = || self.files.plan_silently(Depth::Values);
-        self.options.run(&plan, &planned.files, Some(&again), None)
+        self.options.run(&plan, &planned.files, Some(&again))
     }
 }
 
@@ -65,8 +68,8 @@ impl Run {
 type Again<'a> = &'a dyn Fn() -> tidegate_config::Planned;
 
 impl RunOptions {
-    /// Runs `plan`, for at most `limit`.
-    pub(super) fn run(&self, plan: &Plan, files: &Files, again: Option<Again<'_>>, limit: Option<Duration>) -> Done {
+    /// Runs `plan`.
+    pub(super) fn run(&self, plan: &Plan, files: &Files, again: Option<Again<'_>>) -> Done {
         let ready = self.logs.start(self.quiet).and_then(|()| self.runtime());
         let shown = Shown::default();
         let ready = ready.and_then(|runtime| Ok((runtime, self.control.start(&shown)?)));
@@ -77,7 +80,7 @@ impl RunOptions {
                 return Done::Wrong;
             }
         };
-        let done = runtime.block_on(self.drive(plan, files, again, limit, &shown));
+        let done = runtime.block_on(self.drive(plan, files, again, &shown));
         // Blocking calls of components (a read of standard input) may never return.
         runtime.shutdown_background();
         done
@@ -96,7 +99,6 @@ impl RunOptions {
         plan: &Plan,
         files: &Files,
         again: Option<Again<'_>>,
-        limit: Option<Duration>,
         shown: &Shown,
     ) -> Done {
         let mut signals = match Signals::listen() {
@@ -110,7 +112,7 @@ impl RunOptions {
         loop {
             let (plan, files) = next.as_ref().map_or((plan, files), |(plan, files)| (plan, files));
             let Some(running) = start(plan, files, shown) else { return Done::Wrong };
-            match self.watch(running, plan, again, limit, &mut signals).await {
+            match self.watch(running, plan, again, &mut signals).await {
                 Ended::Report(report) => return self.conclude(&report),
                 Ended::Reload(report, planned) => {
                     self.conclude(&report);
@@ -120,18 +122,28 @@ impl RunOptions {
         }
     }
 
+    /// So much time, unless the command line says how much.
+    pub(super) fn at_most(mut self, time: tidegate_components::value::Period) -> Self {
+        self.time = self.time.or(Some(time));
+        self
+    }
+
     /// Follows one pipeline to its end.
     async fn watch(
         &self,
         mut running: Running,
         plan: &Plan,
         again: Option<Again<'_>>,
-        limit: Option<Duration>,
         signals: &mut Signals,
     ) -> Ended {
         let mut status = Status::new(running.view(), !self.quiet && std::io::stderr().is_terminal());
         let mut stalls = running.view().watch_stalls();
-        let limit = tokio::time::sleep(limit.unwrap_or(Duration::from_secs(u64::from(u32::MAX))));
+        let limit = async {
+            match &self.time {
+                Some(time) => tokio::time::sleep(time.duration()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(limit);
         loop {
             tokio::select! {
