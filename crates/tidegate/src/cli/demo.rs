@@ -40,7 +40,7 @@ impl Demo {
         plans::show(&planned);
         let Some(plan) = &planned.plan else { return Done::Wrong };
         eprintln!("A generator, a parser, and a sink that takes {} records a second. Ctrl-C ends it.\n", self.sink_rate);
-        let options = self.options.at_most(Period::from_secs(15));
+        let options = self.options.at_most(Period::secs(15));
         options.run(plan, &planned.files, None)
     }
 }

@@ -140,7 +140,7 @@ impl RunOptions {
         let mut stalls = running.view().watch_stalls();
         let limit = async {
             match &self.time {
-                Some(time) => tokio::time::sleep(time.duration()).await,
+                Some(time) => tokio::time::sleep(time.get()).await,
                 None => std::future::pending().await,
             }
         };
@@ -172,7 +172,7 @@ impl RunOptions {
     /// Drains, until the deadline or another signal.
     async fn drain(&self, mut running: Running, signals: &mut Signals) -> Report {
         running.shut_intake();
-        let deadline = self.drain_timeout.duration();
+        let deadline = self.drain_timeout.get();
         let stopped = async {
             while signals.next().await != Heard::End {}
         };
