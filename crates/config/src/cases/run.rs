@@ -12,7 +12,7 @@ use tidegate_runtime::{Chooser, Step, Transform};
 
 use super::{Case, Expect, Given, Output, Source};
 use crate::files::Place;
-use crate::plan::{Component, Plan, PlanNode};
+use crate::plan::{Component, Plan};
 
 /// How a unit test went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ type Trouble = String;
 const MOST_RECORDS: usize = 10_000;
 
 /// Runs every unit test of a plan, in order. Transforms are built anew for each test: none sees what another left
-/// behind. `parse` reads a component again from its place in the file.
+/// behind.
 pub fn run_cases(plan: &Plan, cx: &BuildContext) -> Vec<CaseResult> {
     plan.cases.iter().map(|case| run_case(plan, case, cx)).collect()
 }
@@ -69,7 +69,7 @@ impl Bench {
             if waiting[at].is_empty() {
                 continue;
             }
-            let Some(transform) = plan.nodes[at].again() else { continue };
+            let Some(Component::Transform(transform)) = plan.nodes[at].again() else { continue };
             let rows = rows_of(std::mem::take(&mut waiting[at]));
             let out = Instance::new(transform, &plan.nodes[at].name, cx)?.run(rows)?;
             for (output, record) in out {
@@ -150,7 +150,10 @@ impl Instance {
     ) -> Result<Self, Trouble> {
         let outputs = transform.outputs();
         let built = transform.build(cx).map_err(|error| format!("`{name}`: {error}"))?;
-        let (step, choice) = parts_of(built);
+        let (step, choice) = match built {
+            BuiltTransform::Step { step, .. } => (Some(step), None),
+            BuiltTransform::Choice(choice) => (None, Some(choice)),
+        };
         Ok(Self { step, choice, outputs, name: name.to_string() })
     }
 
@@ -205,11 +208,7 @@ fn drive(
                 flushed = asked == Step::Done;
                 asked
             }
-            Step::WaitUntil(time) => {
-                cx.set_now(time);
-                step.resume(&mut slot, &mut cx)
-            }
-            Step::More | Step::Side => step.resume(&mut slot, &mut cx),
+            Step::More | Step::Side | Step::WaitUntil(_) => step.resume(&mut slot, &mut cx),
             Step::Fail(cause) => return Err(format!("`{name}` failed: {cause}")),
         };
     }

@@ -24,7 +24,7 @@ fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> 
         Some(Component::Sink(config)) => config.check(&mut at),
         None => {}
     }
-    if let Some(buffer) = &draft.buffer {
+    if let Some(Some(buffer)) = &draft.buffer {
         at.under("buffer", |at| buffer.check(at));
     }
     at.into_problems()

@@ -34,7 +34,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) component: Option<Component>,
     /// What is named in `inputs`.
     pub(super) inputs: Vec<Named<'a>>,
-    pub(super) buffer: Option<Buffer>,
+    /// What is said under `buffer`; `None` where that could not be read.
+    pub(super) buffer: Option<Option<Buffer>>,
 }
 
 /// A name in `inputs`.
@@ -48,7 +49,7 @@ pub(super) struct Named<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Common {
-    buffer: Buffer,
+    buffer: Option<Buffer>,
 }
 
 impl Draft<'_> {
@@ -67,22 +68,47 @@ impl Draft<'_> {
             component: self.component?,
             inputs,
             buffer: self.buffer?,
+            dead_letters: None,
             tree: self.declared.node.clone(),
         })
     }
 }
 
-/// Reads a component.
-pub(super) fn read_one<'a>(declared: Declared<'a>, problems: &mut Problems) -> Draft<'a> {
+/// Reads a component. A letter box, a sink that takes dead letters, needs no inputs.
+pub(super) fn read_one<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut Problems) -> Draft<'a> {
     let kind = type_of(declared, problems);
     let what = declared.in_words();
     let is_source = declared.kind == StageKind::Source;
-    let subject = |skip, ignored| Subject { node: declared.node, name_place: declared.name.place, what: &what, skip, ignored };
-    let own: &[&str] = if is_source { &["type"] } else { &["type", "inputs", "buffer"] };
-    let component = kind.and_then(|kind| read_config(kind, |ignored| subject(own, ignored), problems));
-    let buffer = if is_source { Some(Buffer::default()) } else { read_buffer(declared, subject, problems) };
-    let inputs = if is_source { Vec::new() } else { read_inputs(declared, problems) };
+    let subject = |ignored| Subject {
+        node: declared.node,
+        name_place: declared.name.place,
+        what: &what,
+        skip: keys_of(declared.kind),
+        ignored,
+    };
+    let component = kind.and_then(|kind| read_config(kind, subject, problems));
+    let buffer = if is_source { Some(None) } else { read_buffer(declared, &what, problems) };
+    let inputs = if is_source { Vec::new() } else { read_inputs(declared, is_letter_box, problems) };
     Draft { declared, kind, component, inputs, buffer }
+}
+
+/// Reads a configuration that was read before.
+pub(super) fn read_again(kind: StageKind, type_name: &str, node: &Node) -> Option<Component> {
+    let subject = |ignored| Subject { node, name_place: node.place, what: type_name, skip: keys_of(kind), ignored };
+    read_config(types::find(kind, type_name)?, subject, &mut Problems::new())
+}
+
+/// The keys that are not the component's own.
+const OF_SOURCES: &[&str] = &["type"];
+const OF_TRANSFORMS: &[&str] = &["type", "inputs", "buffer"];
+const OF_SINKS: &[&str] = &["type", "inputs", "buffer", "dead_letter"];
+
+fn keys_of(kind: StageKind) -> &'static [&'static str] {
+    match kind {
+        StageKind::Source => OF_SOURCES,
+        StageKind::Transform => OF_TRANSFORMS,
+        StageKind::Sink => OF_SINKS,
+    }
 }
 
 fn read_config<'a>(
@@ -105,20 +131,13 @@ fn read_config<'a>(
     }
 }
 
-fn read_buffer<'a, 's>(
-    declared: Declared<'a>,
-    subject: impl Fn(&'s [&'s str], &'static [Ignored]) -> Subject<'s>,
-    problems: &mut Problems,
-) -> Option<Buffer>
-where
-    'a: 's,
-{
+fn read_buffer(declared: Declared<'_>, what: &str, problems: &mut Problems) -> Option<Option<Buffer>> {
     let table = declared.node.as_table()?;
-    if table.get("buffer").is_none() {
-        return Some(Buffer::default());
-    }
-    let others: Vec<&str> = table.entries.iter().map(|entry| entry.key.name.as_str()).filter(|name| *name != "buffer").collect();
-    read(subject(&others, &[]), problems, |reader| Common::deserialize(reader)).map(|common| common.buffer)
+    let names = table.entries.iter().map(|entry| entry.key.name.as_str());
+    let others: Vec<&str> = names.filter(|name| *name != "buffer").collect();
+    let subject =
+        Subject { node: declared.node, name_place: declared.name.place, what, skip: &others, ignored: &[] };
+    read(subject, problems, |reader| Common::deserialize(reader)).map(|common| common.buffer)
 }
 
 /// The type that the component names.
@@ -143,13 +162,16 @@ fn type_of(declared: Declared<'_>, problems: &mut Problems) -> Option<Kind> {
 }
 
 /// What is named in `inputs`: a list of names, or a single one.
-fn read_inputs<'a>(declared: Declared<'a>, problems: &mut Problems) -> Vec<Named<'a>> {
+fn read_inputs<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut Problems) -> Vec<Named<'a>> {
     let what = declared.in_words();
     let missing = |place, label: &str| {
         let problem = Problem::new(Code::NoInputs, format!("{what} has no inputs")).at(place, label);
         problem.help("name what it reads: inputs: [name]")
     };
     let Some(node) = declared.node.as_table().and_then(|table| table.get("inputs")) else {
+        if is_letter_box {
+            return Vec::new();
+        }
         problems.push(missing(declared.name.place, "`inputs` is missing here"));
         return Vec::new();
     };

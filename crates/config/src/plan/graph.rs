@@ -23,7 +23,7 @@ pub struct Input {
 }
 
 /// The longest name of a component, in bytes.
-pub const LONGEST_NAME: usize = 128;
+const LONGEST_NAME: usize = 128;
 
 /// Finds the inputs of every component, and reports what is wrong with the graph. One list for each draft.
 pub(super) fn resolve(drafts: &[Draft<'_>], problems: &mut Problems) -> Vec<Vec<Input>> {

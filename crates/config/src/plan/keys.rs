@@ -6,7 +6,7 @@ use crate::tree::{Node, Value};
 
 /// The value at a path such as `framing.newline_delimited.max_length` or `include[1]`, or the deepest one on the way; and
 /// whether it is the whole path.
-pub(super) fn find<'a>(root: &'a Node, path: &str) -> (Option<&'a Node>, bool) {
+pub(crate) fn find<'a>(root: &'a Node, path: &str) -> (Option<&'a Node>, bool) {
     let mut node = root;
     let mut found = None;
     let mut rest = path;
