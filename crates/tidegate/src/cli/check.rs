@@ -1,7 +1,7 @@
 //! `tidegate check`: every mistake of the files, and nothing started.
 
 use tidegate_components::contract::Depth;
-use tidegate_config::problem::Severity;
+use tidegate_config::Severity;
 
 use super::plans::{self, FileArgs};
 use super::{Done, term};
@@ -29,8 +29,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Done {
         let depth = if self.offline { Depth::Values } else { Depth::Surroundings };
-        let mut planned = self.files.plan_silently(depth);
-        plans::check_wiring(&mut planned);
+        let planned = self.files.plan_silently(depth);
         if self.json {
             plans::show_json(&planned);
         } else {

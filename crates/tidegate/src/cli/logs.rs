@@ -19,7 +19,7 @@ pub(super) enum LogFormat {
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArgs {
     /// What is logged: a level, or levels by module as in `warn,tidegate_components=debug`.
-    #[arg(long, env = "TIDEGATE_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, default_value = "info", value_name = "FILTER")]
     log: String,
     /// How the logs look.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]

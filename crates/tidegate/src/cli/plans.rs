@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_config::load::{Given, load_texts};
-use tidegate_config::plan::{Planned, plan};
-use tidegate_config::problem::{Look, render, to_json};
-use tidegate_config::{Loaded, load};
+use tidegate_config::files::Files;
+use tidegate_config::interpolate::process_environment;
+use tidegate_config::problem::{Look, problems_to_json, render};
+use tidegate_config::{Loaded, Planned, Problems, load, plan};
 
 use super::term;
 
@@ -32,13 +33,13 @@ impl FileArgs {
     }
 
     fn load(&self) -> Loaded {
-        load(&self.files, &environment)
+        load(&self.files, &process_environment)
     }
 }
 
 /// The plan of a text that is part of the program.
 pub(super) fn plan_of_text(text: Given<'_>) -> Planned {
-    plan_of(load_texts(&[text], &environment), Depth::Surroundings)
+    plan_of(load_texts(&[text], &process_environment), Depth::Surroundings)
 }
 
 fn plan_of(loaded: Loaded, depth: Depth) -> Planned {
@@ -60,17 +61,18 @@ fn host_name() -> Option<String> {
     read.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// Prints errors and warnings.
 pub(super) fn show(planned: &Planned) {
-    let look = Look { colour: term::has_colour(), width: term::width() };
-    eprint!("{}", render(&planned.files, &planned.problems, look));
+    show_problems(&planned.files, &planned.problems);
 }
 
-/// Errors and warnings for machines, one object a line.
+/// Prints what is wrong, with its places in the files.
+pub(super) fn show_problems(files: &Files, problems: &Problems) {
+    let look = Look { colour: term::has_colour(), width: term::width() };
+    eprint!("{}", render(files, problems, look));
+}
+
+/// Errors and warnings for machines, as one array.
 pub(super) fn show_json(planned: &Planned) {
-    term::print(&to_json(&planned.files, &planned.problems));
+    term::print(&format!("{:#}\n", problems_to_json(&planned.files, &planned.problems)));
 }

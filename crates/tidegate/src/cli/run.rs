@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use tidegate::stall::StallReport;
 use tidegate::{PipelineEnd, Report, Running};
 use tidegate_admin::Shown;
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_config::Plan;
+use tidegate_config::diff::{Change, Diff, diff};
 use tidegate_config::files::Files;
-use tidegate_config::problem::{Look, render};
 use tidegate_config::wire::wire;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,7 +17,7 @@ use super::control::ControlArgs;
 use super::logs::LogArgs;
 use super::plans::{self, FileArgs};
 use super::status::Status;
-use super::{Done, term};
+use super::Done;
 
 /// Run a pipeline until its sources end or a signal comes, then print what became of every record.
 ///
@@ -116,7 +117,8 @@ impl RunOptions {
                 Ended::Report(report) => return self.conclude(&report),
                 Ended::Reload(report, planned) => {
                     self.conclude(&report);
-                    next = planned.plan.map(|plan| (plan, planned.files));
+                    let tidegate_config::Planned { plan, files, .. } = *planned;
+                    next = plan.map(|plan| (plan, files));
                 }
             }
         }
@@ -150,7 +152,8 @@ impl RunOptions {
                 () = running.ended() => break,
                 () = status.tick() => {}
                 report = stalls.next() => match report {
-                    Some(report) => tracing::warn!("{report}"),
+                    Some(StallReport::Stalled(stall)) => tracing::warn!("{stall}"),
+                    Some(StallReport::Recovered(recovery)) => tracing::info!("{recovery}"),
                     None => break,
                 },
                 () = &mut limit => break,
@@ -204,6 +207,9 @@ impl RunOptions {
     }
 }
 
+/// The name of the pipeline in reports and metrics.
+const NAME: &str = "tidegate";
+
 /// How following a pipeline ended.
 enum Ended {
     Report(Report),
@@ -213,16 +219,16 @@ enum Ended {
 fn start(plan: &Plan, files: &Files, shown: &Shown) -> Option<Running> {
     let mut context = BuildContext { data_dir: plan.settings.data_dir.clone(), ..plans::context() };
     context.observed = tidegate_components::contract::Observed::default();
-    match wire(plan, &context) {
-        Ok(pipeline) => {
-            let running = pipeline.start();
+    match wire(plan, NAME, &context) {
+        Ok(wired) => {
+            let running = wired.pipeline.start();
             context.observed.set(&running.view());
             shown.show(running.view());
             tracing::info!("started: {} components under {}", plan.nodes.len(), running.budget().total());
             Some(running)
         }
         Err(problems) => {
-            eprint!("{}", render(files, &problems, Look { colour: term::has_colour(), width: term::width() }));
+            plans::show_problems(files, &problems);
             None
         }
     }
@@ -236,13 +242,27 @@ fn reread(again: Again<'_>, running: &Plan) -> Option<tidegate_config::Planned> 
         tracing::error!("reload: the files are wrong (see above); the pipeline goes on as it is");
         return None;
     };
-    let diff = tidegate_config::diff::diff(running, plan);
+    let diff = diff(running, plan);
     if diff.is_empty() {
         tracing::info!("reload: nothing has changed");
         return None;
     }
-    tracing::info!("reload: {diff}");
+    tracing::info!("reload: {}", in_words(&diff));
     Some(planned)
+}
+
+fn in_words(diff: &Diff) -> String {
+    let changes = [
+        (Change::Added, "added"),
+        (Change::Removed, "removed"),
+        (Change::Changed, "changed"),
+        (Change::Rewired, "rewired"),
+    ];
+    let listed = changes.into_iter().filter_map(|(change, word)| {
+        let names: Vec<&str> = diff.with(change).collect();
+        (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+    });
+    listed.chain(diff.settings.then(|| "other settings".to_owned())).collect::<Vec<_>>().join("; ")
 }
 
 /// What a signal asks for.

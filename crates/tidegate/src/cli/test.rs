@@ -1,7 +1,8 @@
 //! `tidegate test`: the unit tests of the pipeline file.
 
 use tidegate_components::contract::Depth;
-use tidegate_config::cases::{CaseResult, run_cases};
+use tidegate_config::cases::{CaseResult, Failure, run_cases};
+use tidegate_config::files::Files;
 
 use super::plans::{self, FileArgs};
 use super::{Done, term};
@@ -40,7 +41,7 @@ impl Test {
         let results = run_cases(plan, &plans::context());
         let failed = results.iter().filter(|result| !result.failures.is_empty()).count();
         for result in &results {
-            term::print(&if self.json { json(result) } else { text(result) });
+            term::print(&if self.json { json(result, &planned.files) } else { text(result, &planned.files) });
         }
         if !self.json {
             term::print(&format!("{} passed, {failed} failed\n", results.len() - failed));
@@ -49,18 +50,23 @@ impl Test {
     }
 }
 
-fn text(result: &CaseResult) -> String {
+fn text(result: &CaseResult, files: &Files) -> String {
     let mark = if result.failures.is_empty() { "ok    " } else { "FAILED" };
-    let why: String = result.failures.iter().map(|failure| format!("         {}\n", indented(&failure.to_string()))).collect();
+    let why: String = result.failures.iter().map(|failure| format!("         {}\n", indented(&said(failure, files)))).collect();
     format!("{mark} {}\n{why}", result.name)
+}
+
+/// The place of a failure, and what was found there.
+fn said(failure: &Failure, files: &Files) -> String {
+    format!("{}:{}: {}", files.get(failure.place.file).name, files.position(failure.place), failure.text)
 }
 
 fn indented(text: &str) -> String {
     text.replace('\n', "\n         ")
 }
 
-fn json(result: &CaseResult) -> String {
-    let failures: Vec<String> = result.failures.iter().map(ToString::to_string).collect();
+fn json(result: &CaseResult, files: &Files) -> String {
+    let failures: Vec<String> = result.failures.iter().map(|failure| said(failure, files)).collect();
     let object = serde_json::json!({ "name": result.name, "passed": failures.is_empty(), "failures": failures });
     format!("{object}\n")
 }
