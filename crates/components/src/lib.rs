@@ -13,6 +13,7 @@ pub mod options;
 pub mod value;
 
 mod clock;
+pub mod template;
 
 pub mod sinks;
 pub mod sources;
@@ -30,10 +31,20 @@ pub static SOURCES: &[SourceKind] = &[
 /// Every transform, by name.
 #[rustfmt::skip]
 pub static TRANSFORMS: &[TransformKind] = &[
+    transforms::dedupe::KIND,
+    transforms::filter::KIND,
+    transforms::remap::KIND,
+    transforms::route::KIND,
+    transforms::sample::KIND,
+    transforms::throttle::KIND,
 ];
 
 /// Every sink, by name.
 #[rustfmt::skip]
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
+    sinks::console::KIND,
+    sinks::file::KIND,
+    sinks::http::KIND,
+    sinks::socket::KIND,
 ];

@@ -1,3 +1,9 @@
 //! Where records go to.
 
 pub mod blackhole;
+pub mod console;
+pub mod file;
+pub mod http;
+pub mod socket;
+
+mod encode;

@@ -45,6 +45,8 @@ pub struct Declared<'a> {
     pub name: &'a Key,
     /// Its configuration.
     pub node: &'a Node,
+    /// Whether that is no table, which was reported.
+    pub broken: bool,
 }
 
 impl Declared<'_> {
@@ -66,6 +68,8 @@ pub struct Document<'a> {
     pub data_dir: Option<&'a Entry>,
     /// The value of `tests`.
     pub tests: Option<&'a Entry>,
+    /// Whether components may stand where they were not found.
+    pub incomplete: bool,
 }
 
 /// The outline of everything that the files define.
@@ -76,17 +80,20 @@ pub fn outline<'a>(root: &'a Table, problems: &mut Problems) -> Document<'a> {
         data_dir: root.entry("data_dir"),
         tests: root.entry("tests"),
         components: Vec::new(),
+        incomplete: false,
     };
     for entry in &root.entries {
         let name = entry.key.name.as_str();
         if !KEYS.contains(&name) {
             problems.push(unknown(entry));
+            document.incomplete |= looks_like_component(entry) || nearest(name, KEYS.iter().copied()).is_some();
         }
     }
     for (key, kind) in
         [("sources", StageKind::Source), ("transforms", StageKind::Transform), ("sinks", StageKind::Sink)]
     {
         let Some(entry) = root.entry(key) else { continue };
+        document.incomplete |= !matches!(entry.node.value, Value::Table(_) | Value::Null);
         document.components.extend(declared(entry, kind, problems));
     }
     document
@@ -97,9 +104,10 @@ fn declared<'a>(entry: &'a Entry, kind: StageKind, problems: &mut Problems) -> V
     match &entry.node.value {
         Value::Table(table) => {
             for component in &table.entries {
-                let declared = Declared { kind, name: &component.key, node: &component.node };
-                if component.node.as_table().is_some() {
-                    found.push(declared);
+                let broken = component.node.as_table().is_none();
+                let declared = Declared { kind, name: &component.key, node: &component.node, broken };
+                found.push(declared);
+                if !broken {
                     continue;
                 }
                 let title = format!("{} is a table of keys, found {}", declared.in_words(), component.node.in_words());
@@ -118,6 +126,10 @@ fn declared<'a>(entry: &'a Entry, kind: StageKind, problems: &mut Problems) -> V
     found
 }
 
+fn looks_like_component(entry: &Entry) -> bool {
+    entry.node.as_table().is_some_and(|table| table.get("type").is_some())
+}
+
 fn unknown(entry: &Entry) -> Problem {
     let name = entry.key.name.as_str();
     if let Some(ignored) = IGNORED.iter().find(|ignored| ignored.key == name) {
@@ -128,7 +140,7 @@ fn unknown(entry: &Entry) -> Problem {
         return Problem::new(Code::NotYet, *text).at(entry.key.place, "");
     }
     let problem = Problem::new(Code::UnknownKey, format!("a pipeline file has no key `{name}` at its top"));
-    if entry.node.as_table().is_some_and(|table| table.get("type").is_some()) {
+    if looks_like_component(entry) {
         let help = "a component stands below `sources:`, `transforms:` or `sinks:`, indented";
         return problem.at(entry.key.place, "this looks like a component").help(help);
     }

@@ -127,7 +127,7 @@ impl Replacement<'_> {
         let Some(len) = inside.find('}') else {
             let problem = Problem::new(Code::BadReference, "a reference to the environment has no end");
             let problem = problem.at(self.place_of(at, self.from.string.len()), "no `}` follows");
-            self.problems.push(problem.help("close it: ${NAME}; for a dollar and a brace write $${"));
+            self.refuse(problem.help("close it: ${NAME}; for a dollar and a brace write $${"));
             return self.copy_up_to(self.from.string.len());
         };
         let (inside, end) = (&inside[..len], at + 2 + len + 1);
@@ -137,7 +137,7 @@ impl Replacement<'_> {
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             let problem = Problem::new(Code::BadReference, "a reference to the environment names no variable");
             let problem = problem.at(place, "a name is letters, digits and `_`, and begins with no digit");
-            self.problems.push(problem.help("write ${NAME} or ${NAME:-default}; for a dollar and a brace write $${"));
+            self.refuse(problem.help("write ${NAME} or ${NAME:-default}; for a dollar and a brace write $${"));
             return self.copy_up_to(end);
         }
         let set = (self.lookup)(name);
@@ -154,20 +154,25 @@ impl Replacement<'_> {
             (None, ":?" | "?") => {
                 let title = format!("the environment has no variable `{name}`: {word}");
                 let problem = Problem::new(Code::UnsetVariable, title).at(place, "needed here");
-                self.problems.push(problem.help(format!("set it: {name}=... tidegate run ...")));
+                self.refuse(problem.help(format!("set it: {name}=... tidegate run ...")));
             }
             (None, "") => {
                 let title = format!("the environment has no variable `{name}`");
                 let problem = Problem::new(Code::UnsetVariable, title).at(place, "needed here");
                 let help = format!("set it, or give a default: ${{{name}:-default}}");
-                self.problems.push(problem.help(help));
+                self.refuse(problem.help(help));
             }
             (_, _) => {
                 let title = format!("`{rest}` means nothing behind the name of a variable");
                 let problem = Problem::new(Code::BadReference, title).at(place, "");
-                self.problems.push(problem.help(format!("write ${{{name}}} or ${{{name}:-default}}")));
+                self.refuse(problem.help(format!("write ${{{name}}} or ${{{name}:-default}}")));
             }
         }
+    }
+
+    fn refuse(&mut self, problem: Problem) {
+        self.problems.push(problem);
+        self.out.broken = true;
     }
 
     fn put(&mut self, value: &str, at: usize) {
@@ -220,7 +225,7 @@ mod tests {
         let mut files = Files::new();
         let file = files.add("a.yaml", text);
         let (mut problems, mut secrets) = (Problems::new(), Secrets::default());
-        let mut node = parse(&files, file, Format::Yaml, &mut problems).expect("YAML");
+        let mut node = parse(&files, file, Format::Yaml, &mut problems).node.expect("YAML");
         let lookup = |name: &str| match name {
             "HOST" => Some("secret-host".to_string()),
             "PORT" => Some("8080".to_string()),

@@ -3,10 +3,12 @@
 pub mod cases;
 pub mod diff;
 pub mod document;
+pub mod explain;
 pub mod files;
 pub mod interpolate;
 pub mod load;
 pub mod nearest;
+pub mod picture;
 pub mod plan;
 pub mod problem;
 pub mod read;

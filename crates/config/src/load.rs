@@ -30,6 +30,8 @@ pub struct Loaded {
     pub secrets: Secrets,
     /// What is wrong so far.
     pub problems: Problems,
+    /// Whether something could not be read, so that what seems to be missing may stand there.
+    pub incomplete: bool,
 }
 
 /// A text to read instead of a file.
@@ -61,8 +63,9 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
         found.truncate(MAX_FILES);
     }
     for path in &found {
-        if let Some((format, text)) = read(path, &mut loaded.problems) {
-            loaded.add(Given { name: &path.display().to_string(), format, text: &text }, lookup);
+        match read(path, &mut loaded.problems) {
+            Some((format, text)) => loaded.add(Given { name: &path.display().to_string(), format, text: &text }, lookup),
+            None => loaded.incomplete = true,
         }
     }
     loaded
@@ -79,12 +82,15 @@ pub fn load_texts(texts: &[Given<'_>], lookup: Lookup<'_>) -> Loaded {
 impl Loaded {
     fn add(&mut self, given: Given<'_>, lookup: Lookup<'_>) {
         let file = self.files.add(given.name, given.text);
-        let Some(mut node) = parse(&self.files, file, given.format, &mut self.problems) else { return };
+        let parsed = parse(&self.files, file, given.format, &mut self.problems);
+        self.incomplete |= !parsed.complete;
+        let Some(mut node) = parsed.node else { return };
         interpolate(&mut node, lookup, &mut self.secrets, &mut self.problems);
         match node.value {
             Value::Table(table) => merge(&mut self.root, table, 0, &mut self.problems),
             Value::Null => {}
             _ => {
+                self.incomplete = true;
                 let problem = Problem::new(Code::WrongType, "a pipeline file is a table of keys");
                 let problem = problem.at(Place { end: node.place.start, ..node.place }, "");
                 let problem = problem.help("begin with `sources:`, `transforms:` and `sinks:`");

@@ -133,7 +133,7 @@ pub struct Planned {
 /// Makes a plan of what was loaded. With [`Depth::Surroundings`] components also look at files and ports.
 #[must_use]
 pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
-    let Loaded { files, root, secrets, mut problems } = loaded;
+    let Loaded { files, root, secrets, mut problems, incomplete } = loaded;
     let document = outline(&root, &mut problems);
     let settings = Settings::read(&document, &mut problems);
     let letter_boxes = dead_letters::boxes(&document);
@@ -142,7 +142,7 @@ pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
         let is_letter_box = letter_boxes.contains(&declared.name.name.as_str());
         drafts.push(component::read_one(*declared, is_letter_box, &mut problems));
     }
-    let inputs = graph::resolve(&drafts, &mut problems);
+    let inputs = graph::resolve(&drafts, incomplete || document.incomplete, &mut problems);
     dead_letters::check(&drafts, &mut problems);
     let cx = BuildContext { data_dir: settings.data_dir.clone(), ..cx.clone() };
     drafts.iter().for_each(|draft| check::check(draft, &cx, depth, &mut problems));

@@ -49,7 +49,7 @@ pub fn read<'a, T, E: Display>(
     problems: &mut Problems,
     mut make: impl FnMut(NodeReader<'a, '_>) -> Result<T, E>,
 ) -> Option<T> {
-    let notes = Notes { subject, known: RefCell::default(), fault: RefCell::default(), left_out: RefCell::default() };
+    let notes = Notes { subject, known: RefCell::default(), fault: RefCell::default(), left_out: RefCell::default(), meant: RefCell::default() };
     let mut made = None;
     for _ in 0..MOST_TRIES {
         notes.fault.take();
@@ -86,6 +86,8 @@ pub(crate) struct Notes<'a> {
     fault: RefCell<Option<Fault>>,
     /// Values that were wrong before; they are read as if they were not there.
     left_out: RefCell<HashSet<*const Node>>,
+    /// The full paths of keys that unknown ones are likely meant to be.
+    meant: RefCell<HashSet<String>>,
 }
 
 /// A value that could not be read. Without a problem where the cause was reported before.
@@ -97,6 +99,10 @@ struct Fault {
 impl Notes<'_> {
     fn add(&self, problem: Problem) {
         self.known.borrow_mut().push(problem);
+    }
+
+    fn is_meant(&self, path: &str, key: &str) -> bool {
+        self.meant.borrow().contains(&words::joined(path, key))
     }
 
     fn is_left_out(&self, node: &Node) -> bool {
@@ -135,7 +141,11 @@ impl Notes<'_> {
             match known {
                 None => true,
                 Some(known) => {
-                    self.add(words::unknown_key(entry, path, known, &self.subject));
+                    let problem = words::unknown_key(entry, path, known, &self.subject);
+                    if let Some(fix) = &problem.fix {
+                        self.meant.borrow_mut().insert(words::joined(path, &fix.replacement));
+                    }
+                    self.add(problem);
                     false
                 }
             }

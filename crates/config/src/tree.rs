@@ -92,6 +92,8 @@ pub struct Text {
     pub referred: bool,
     /// Whether a part of it came from the environment: it is never shown.
     pub secret: bool,
+    /// Whether a part of it is missing, for a reason that was reported: nothing more is said of it.
+    pub broken: bool,
 }
 
 impl Text {
@@ -162,6 +164,16 @@ impl Node {
         }
     }
 
+    /// Whether a part of it is missing, for a reason that was reported.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        match &self.value {
+            Value::Text(text) => text.broken,
+            Value::List(list) => list.iter().any(Self::is_broken),
+            _ => false,
+        }
+    }
+
     /// What it is, in words for a message: "a list", "the number 5".
     #[must_use]
     pub fn in_words(&self) -> String {
@@ -190,8 +202,17 @@ impl Node {
     }
 }
 
-/// Reads a file. `None` where nothing could be made of it; otherwise what was understood, also when there are problems.
-pub fn parse(files: &Files, file: FileId, format: Format, problems: &mut Problems) -> Option<Node> {
+/// What was understood of a file.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The values; `None` where nothing could be made of it.
+    pub node: Option<Node>,
+    /// Whether that is all of it. Where it is not, something that seems to be missing may be there.
+    pub complete: bool,
+}
+
+/// Reads a file. What is wrong with it is added to `problems`.
+pub fn parse(files: &Files, file: FileId, format: Format, problems: &mut Problems) -> Parsed {
     let text = &files.get(file).text;
     match format {
         Format::Yaml => yaml::parse(text, file, problems),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tidegate_components::contract::BuildContext;
 use tidegate_components::wiring::{Input as WireInput, Layout, Node, Part, join};
 use tidegate_flow::BudgetError;
+use tidegate_flow::budget::PlanSum;
 use tidegate_runtime::{BuildError, Pipeline};
 
-use crate::plan::{Component, Plan, PlanNode};
+use crate::plan::{Component, Plan, PlanNode, find_key};
 use crate::problem::{Code, Problem, Problems};
+use crate::words;
 
 /// A pipeline that can be started, and how its nodes became stages.
 pub struct Wired {
@@ -102,23 +104,7 @@ fn describe(plan: &Plan, error: &BuildError) -> Problem {
         }
     };
     match error {
-        BuildError::Budget(BudgetError::Minima(sum)) => {
-            let title = format!("`memory: {}` cannot hold this plan: its parts need {}", sum.total(), sum.sum());
-            let problem = Problem::new(Code::BudgetTooSmall, title);
-            let problem = match plan.settings.memory_place {
-                Some(place) => problem.at(place, format!("{} are missing", sum.short())),
-                None => at_node(plan, "", problem),
-            };
-            let largest = sum.lines().iter().max_by_key(|line| line.minimum);
-            let problem = problem.note(format!("each part reserves the least that it can work with\n{sum}"));
-            let problem = problem.help(format!("set memory to at least {}", crate::words::bytes(sum.sum())));
-            match largest {
-                Some(line) => {
-                    problem.help(format!("or lower the largest part, `{}` ({}, {})", line.name, line.what, line.minimum))
-                }
-                None => problem,
-            }
-        }
+        BuildError::Budget(BudgetError::Minima(sum)) => too_small(plan, sum),
         BuildError::Budget(_) => at_memory(plan, new(Code::BudgetTooSmall)),
         BuildError::Window { source, .. } => at_node(plan, source, new(Code::WindowTooSmall)),
         BuildError::SettleWindow(too_small) => at_node(plan, &too_small.need.name, new(Code::WindowTooSmall)),
@@ -132,6 +118,31 @@ fn describe(plan: &Plan, error: &BuildError) -> Problem {
             at_node(plan, edge, new(Code::CannotBuild))
         }
         BuildError::EmptyBatch | BuildError::Empty => new(Code::CannotBuild),
+    }
+}
+
+/// The budget cannot hold what the parts of the plan must have.
+fn too_small(plan: &Plan, sum: &PlanSum) -> Problem {
+    let (total, need) = (words::bytes(sum.total()), words::bytes(sum.sum()));
+    let which = if plan.settings.memory_place.is_some() { "" } else { " (the default)" };
+    let title = format!("the budget of {total}{which} cannot hold this plan: its parts need {need}");
+    let mut problem = Problem::new(Code::BudgetTooSmall, title);
+    if let Some(place) = plan.settings.memory_place {
+        problem = problem.at(place, format!("{} are missing", words::bytes(sum.short())));
+    }
+    // What a user can lower: buffers that were given a size. A fork counts them once more, where it holds the payload.
+    let sized = plan.nodes.iter().filter_map(|node| Some((node, node.buffer.as_ref()?.max_size?)));
+    let largest = sized.max_by_key(|(_, size)| *size).filter(|(_, size)| size.get() > sum.sum().get() / 8);
+    if let Some((node, size)) = largest {
+        let place = find_key(&node.tree, "buffer.max_size").0.map_or(node.place, |value| value.place);
+        problem = problem.at(place, format!("the largest buffer: {}", words::bytes(size.bytes())));
+    }
+    problem = problem
+        .note(format!("each part reserves what it must have; a fork holds what its buffers share\n{sum}"))
+        .help(format!("write at least `memory: {}` at the top", need.replace(' ', "")));
+    match largest {
+        Some((node, _)) => problem.help(format!("or lower `buffer.max_size` of {}", node.in_words())),
+        None => problem,
     }
 }
 

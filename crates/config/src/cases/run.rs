@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tidegate_components::Rows;
-use tidegate_components::contract::{BuildContext, BuiltTransform};
+use tidegate_components::contract::{BuildContext, BuiltTransform, TransformConfig};
 use tidegate_flow::{Batch, Records};
 use tidegate_record::{Form, Origin, Timestamp};
 use tidegate_remap::{Condition, Options, Program, Verdict, Verdicts};
 use tidegate_runtime::testkit::lone_context;
-use tidegate_runtime::{Chooser, Step, Transform};
+use tidegate_runtime::{BoxTransform, Chooser, Step, Transform};
 
 use super::{Case, Expect, Given, Output, Source};
 use crate::files::Place;
@@ -35,8 +35,8 @@ pub struct Failure {
 /// Why a test cannot even run.
 type Trouble = String;
 
-/// How many records a test may make of those that it is given, so that no program fills the memory.
-const MOST_RECORDS: usize = 10_000;
+/// How many batches a transform may make of the records of a test, so that none goes on for ever.
+const MOST_BATCHES: usize = 10_000;
 
 /// Runs every unit test of a plan, in order. Transforms are built anew for each test: none sees what another left
 /// behind.
@@ -134,85 +134,84 @@ fn holds_of_none(condition: &Source, records: &[&Vec<u8>]) -> Option<String> {
     why
 }
 
+/// A record that came out, and by which output.
+type CameOut = (Option<String>, Vec<u8>);
+
 /// A transform that was built for one test.
 struct Instance {
-    step: Option<tidegate_runtime::BoxTransform<Rows>>,
-    choice: Option<Box<dyn Chooser<Rows>>>,
+    step: Option<BoxTransform<Rows>>,
+    chooser: Option<Box<dyn Chooser<Rows>>>,
     outputs: Vec<String>,
     name: String,
 }
 
 impl Instance {
-    fn new(
-        transform: Box<dyn tidegate_components::contract::TransformConfig>,
-        name: &str,
-        cx: &BuildContext,
-    ) -> Result<Self, Trouble> {
+    fn new(transform: Box<dyn TransformConfig>, name: &str, cx: &BuildContext) -> Result<Self, Trouble> {
         let outputs = transform.outputs();
-        let built = transform.build(cx).map_err(|error| format!("`{name}`: {error}"))?;
-        let (step, choice) = match built {
+        let (step, chooser) = match transform.build(cx).map_err(|error| format!("`{name}`: {error}"))? {
             BuiltTransform::Step { step, .. } => (Some(step), None),
-            BuiltTransform::Choice(choice) => (None, Some(choice)),
+            BuiltTransform::Choice(chooser) => (None, Some(chooser)),
+            BuiltTransform::StepThenChoice { step, chooser, .. } => (Some(step), Some(chooser)),
         };
-        Ok(Self { step, choice, outputs, name: name.to_string() })
+        Ok(Self { step, chooser, outputs, name: name.to_string() })
     }
 
-    fn run(mut self, rows: Rows) -> Result<Vec<(Option<String>, Vec<u8>)>, Trouble> {
+    /// What comes out for rows, until nothing more comes.
+    fn run(mut self, rows: Rows) -> Result<Vec<CameOut>, Trouble> {
         let mut out = Vec::new();
-        let batches = match self.step.take() {
-            None => vec![rows],
-            Some(step) => drive(step, rows, &self.name)?,
+        let Some(mut step) = self.step.take() else {
+            self.choose(&rows, &mut out);
+            return Ok(out);
         };
-        for rows in batches {
-            let mut sets = Vec::new();
-            if let Some(choice) = &mut self.choice {
-                choice.choose(&rows, &mut sets);
+        let mut cx = lone_context(&self.name).map_err(|error| error.to_string())?;
+        step.open(&cx);
+        let batch = Batch::detached(rows);
+        let taken = Records::new(u64::from(batch.records()));
+        cx.counter().record(|flows| flows.held += taken);
+        let mut slot = None;
+        let mut next = step.process(batch, &mut slot, &mut cx);
+        let mut flushed = false;
+        for _ in 0..MOST_BATCHES {
+            if let Some(batch) = slot.take() {
+                // Right away: a chooser may go by what the step did last.
+                self.choose(&batch.payload, &mut out);
             }
-            for (at, row) in rows.iter().enumerate() {
-                let mut record = Vec::new();
-                row.write_json(&mut record);
-                match sets.get(at) {
-                    None => out.push((None, record)),
-                    Some(set) => out.extend(set.iter().filter_map(|branch| {
-                        let name = self.outputs.get(branch)?;
-                        Some(((!name.is_empty()).then(|| name.clone()), record.clone()))
-                    })),
+            next = match next {
+                Step::Done if flushed => return Ok(out),
+                Step::Done => {
+                    let asked = step.flush(&mut slot, &mut cx);
+                    flushed = asked == Step::Done;
+                    asked
                 }
+                Step::WaitUntil(_) => {
+                    return Err(format!("`{}` waits for time to pass, and none passes in a unit test", self.name));
+                }
+                Step::More | Step::Side => step.resume(&mut slot, &mut cx),
+                Step::Fail(cause) => return Err(format!("`{}` failed: {cause}", self.name)),
+            };
+        }
+        let name = &self.name;
+        Err(format!("`{name}` makes more than {MOST_BATCHES} batches out of the records of this test"))
+    }
+
+    fn choose(&mut self, rows: &Rows, out: &mut Vec<CameOut>) {
+        let mut sets = Vec::new();
+        if let Some(chooser) = &mut self.chooser {
+            chooser.choose(rows, &mut sets);
+        }
+        for (at, row) in rows.iter().enumerate() {
+            let mut record = Vec::new();
+            row.write_json(&mut record);
+            if self.chooser.is_none() {
+                out.push((None, record));
+                continue;
+            }
+            let branches = sets.get(at).copied().unwrap_or_default();
+            for name in branches.iter().filter_map(|branch| self.outputs.get(branch)) {
+                out.push(((!name.is_empty()).then(|| name.clone()), record.clone()));
             }
         }
-        Ok(out)
     }
-}
-
-/// Puts rows through a step until nothing more comes.
-fn drive(
-    mut step: tidegate_runtime::BoxTransform<Rows>,
-    rows: Rows,
-    name: &str,
-) -> Result<Vec<Rows>, Trouble> {
-    let mut cx = lone_context(name).map_err(|error| error.to_string())?;
-    step.open(&cx);
-    let batch = Batch::detached(rows);
-    let taken = Records::new(u64::from(batch.records()));
-    cx.counter().record(|flows| flows.held += taken);
-    let mut made = Vec::new();
-    let mut slot = None;
-    let mut next = step.process(batch, &mut slot, &mut cx);
-    let mut flushed = false;
-    for _ in 0..MOST_RECORDS {
-        made.extend(slot.take().map(|batch: Batch<Rows>| batch.payload));
-        next = match next {
-            Step::Done if flushed => return Ok(made),
-            Step::Done => {
-                let asked = step.flush(&mut slot, &mut cx);
-                flushed = asked == Step::Done;
-                asked
-            }
-            Step::More | Step::Side | Step::WaitUntil(_) => step.resume(&mut slot, &mut cx),
-            Step::Fail(cause) => return Err(format!("`{name}` failed: {cause}")),
-        };
-    }
-    Err(format!("`{name}` makes more than {MOST_RECORDS} batches out of the records of this test"))
 }
 
 fn record_of(given: &Given) -> Result<(Form, Vec<u8>), Trouble> {

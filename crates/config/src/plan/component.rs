@@ -9,6 +9,7 @@ use super::types::{self, Kind};
 use super::{Input, PlanNode};
 use crate::document::Declared;
 use crate::files::Place;
+use crate::nearest::nearest;
 use crate::problem::{Code, Problem, Problems};
 use crate::read::{Subject, read};
 use crate::tree::{Node, Text, Value};
@@ -76,6 +77,9 @@ impl Draft<'_> {
 
 /// Reads a component. A letter box, a sink that takes dead letters, needs no inputs.
 pub(super) fn read_one<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut Problems) -> Draft<'a> {
+    if declared.broken {
+        return Draft { declared, kind: None, component: None, inputs: Vec::new(), buffer: None };
+    }
     let kind = type_of(declared, problems);
     let what = declared.in_words();
     let is_source = declared.kind == StageKind::Source;
@@ -149,13 +153,13 @@ fn type_of(declared: Declared<'_>, problems: &mut Problems) -> Option<Kind> {
         problems.push(problem.help(format!("write one of {}", types::names(declared.kind).join(", "))));
         return None;
     };
-    let Value::Text(Text { string, .. }) = &node.value else {
+    let Value::Text(Text { string, broken, .. }) = &node.value else {
         let title = format!("`type` takes the name of a {}, found {}", declared.kind, node.in_words());
         problems.push(Problem::new(Code::WrongType, title).at(node.place, "expected text"));
         return None;
     };
     let found = types::find(declared.kind, string);
-    if found.is_none() {
+    if found.is_none() && !broken {
         problems.push(types::unknown(declared.kind, string, node.place));
     }
     found
@@ -169,7 +173,10 @@ fn read_inputs<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut P
         problem.help("name what it reads: inputs: [name]")
     };
     let Some(node) = declared.node.as_table().and_then(|table| table.get("inputs")) else {
-        if is_letter_box {
+        // A key that is nearly this one is reported as unknown, with this one as the likely fix.
+        let mut keys = declared.node.as_table().into_iter().flat_map(|table| &table.entries);
+        let is_meant = keys.any(|entry| nearest(&entry.key.name, keys_of(declared.kind).iter().copied()) == Some("inputs"));
+        if is_letter_box || is_meant {
             return Vec::new();
         }
         problems.push(missing(declared.name.place, "`inputs` is missing here"));
@@ -190,6 +197,7 @@ fn read_inputs<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut P
     }
     for node in list {
         match &node.value {
+            Value::Text(text) if text.broken => {}
             Value::Text(text) => named.push(Named { name: &text.string, place: node.place }),
             _ => problems.push(no_name(node)),
         }

@@ -65,7 +65,7 @@ fn problems_of_name(drafts: &[Draft<'_>], of: &Draft<'_>, name: &str, place: Pla
             let problem = Problem::new(Code::UnknownInput, format!("there is no sink `{name}` for dead letters"));
             match did_you_mean(name, sinks.map(|draft| draft.declared.name.name.as_str())) {
                 Some(help) => problem.help(help),
-                None => problem,
+                None => problem.help("name a sink, or write true for a file in the data directory"),
             }
         }
     };

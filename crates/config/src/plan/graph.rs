@@ -26,16 +26,24 @@ pub struct Input {
 const LONGEST_NAME: usize = 128;
 
 /// Finds the inputs of every component, and reports what is wrong with the graph. One list for each draft.
-pub(super) fn resolve(drafts: &[Draft<'_>], problems: &mut Problems) -> Vec<Vec<Input>> {
+/// Where the files are `incomplete`, nothing is said of what seems to be missing.
+pub(super) fn resolve(drafts: &[Draft<'_>], incomplete: bool, problems: &mut Problems) -> Vec<Vec<Input>> {
     check_names(drafts, problems);
+    let mut missing = Problems::new();
     let outputs = outputs_of(drafts);
     let inputs: Vec<_> =
-        (0..drafts.len()).map(|index| Finder { drafts, outputs: &outputs, reader: index }.find(problems)).collect();
-    check_kinds(drafts, problems);
+        (0..drafts.len()).map(|index| Finder { drafts, outputs: &outputs, reader: index }.find(&mut missing)).collect();
+    check_kinds(drafts, &mut missing);
+    if !incomplete {
+        problems.extend(missing);
+    }
     for cycle in cycle::cycles(&inputs) {
         problems.push(describe_cycle(drafts, &inputs, &cycle));
     }
-    check_consumers(drafts, &outputs, &inputs, problems);
+    // What is wrong with an input would show here once more.
+    if !problems.has_errors() {
+        check_consumers(drafts, &outputs, &inputs, problems);
+    }
     inputs
 }
 

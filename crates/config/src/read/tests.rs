@@ -57,7 +57,7 @@ fn tried(text: &str) -> (Option<Sample>, Vec<String>) {
     let mut files = Files::new();
     let file = files.add("a.yaml", text);
     let mut problems = Problems::new();
-    let mut node = parse(&files, file, Format::Yaml, &mut problems).expect("YAML");
+    let mut node = parse(&files, file, Format::Yaml, &mut problems).node.expect("YAML");
     let lookup = |name: &str| (name == "PORT").then(|| "8080".to_string());
     interpolate(&mut node, &lookup, &mut Secrets::default(), &mut problems);
     let start = Place { end: node.place.start, ..node.place };
@@ -127,7 +127,7 @@ fn what_follows_from_another_mistake_is_not_reported() {
         problems,
         [
             "E0102 '99999' `port` takes a whole number from 0 to 65535, found the number 99999",
-            "E0102 '' `buffer` takes a table of keys, found nothing",
+            "E0102 'buffer' `buffer` takes a table of keys, found nothing",
         ]
     );
 }

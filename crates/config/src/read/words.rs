@@ -32,6 +32,9 @@ pub(super) fn describe(error: &ReadError, reader: &NodeReader<'_, '_>, notes: &N
     let Subject { what, name_place, .. } = notes.subject;
     let (node, path) = (reader.node, reader.path.as_str());
     let named = if path.is_empty() { what.to_string() } else { format!("`{path}`") };
+    if node.is_broken() {
+        return None;
+    }
     Some(match error {
         ReadError::WrongType { expected, .. } => wrong_type(&named, expected, node),
         ReadError::UnknownWord { word, expected } => {
@@ -50,18 +53,18 @@ pub(super) fn describe(error: &ReadError, reader: &NodeReader<'_, '_>, notes: &N
             if table.and_then(|table| table.get(key)).is_some_and(|node| notes.is_left_out(node)) {
                 return None;
             }
+            // A key that is nearly this one was reported, with this one as the likely fix.
+            if notes.is_meant(path, key) {
+                return None;
+            }
             let place = if path.is_empty() { name_place } else { node.place };
             let problem = Problem::new(Code::MissingKey, format!("{named} needs the key `{key}`"));
-            let problem = problem.at(place, format!("`{key}` is missing here"));
-            let near = table.and_then(|table| {
-                nearest(key, table.entries.iter().map(|entry| entry.key.name.as_str())).map(str::to_string)
-            });
-            match near {
-                Some(near) => problem.help(format!("is `{near}` meant to be `{key}`?")),
-                None => problem,
-            }
+            problem.at(place, format!("`{key}` is missing here"))
         }
-        ReadError::Other(text) => other(&named, text, node),
+        ReadError::Other(text) => match text.strip_prefix("expected ") {
+            Some(expected) => wrong_type(&named, expected, node),
+            None => other(&named, text, node),
+        },
     })
 }
 
@@ -112,6 +115,10 @@ pub(super) fn unknown_key(entry: &Entry, path: &str, known: &[&str], subject: &S
         Some(near) => {
             let problem = problem.at(entry.key.place, format!("did you mean `{near}`?"));
             problem.help(known_keys(all)).fix(entry.key.place, near)
+        }
+        None if matches!(name.as_str(), "inputs" | "buffer") => {
+            let problem = problem.at(entry.key.place, "a source reads from outside, and nothing waits before it");
+            problem.help(format!("remove it; `{name}` belongs to transforms and sinks"))
         }
         None => problem.at(entry.key.place, "nobody knows this key").help(known_keys(all)),
     }

@@ -1,16 +1,16 @@
 //! JSON as a tree: a small reader that knows what people write by mistake (comments, trailing commas, single quotes).
 
-use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Offsets, Table, Text, Value};
+use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Offsets, Parsed, Table, Text, Value};
 use crate::files::{FileId, Place};
 use crate::problem::{Code, Problem, Problems};
 
-pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Option<Node> {
+pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Parsed {
     let mut reader = Reader { text, file, at: 0, nodes: 0, problems };
     match reader.document() {
-        Ok(node) => Some(node),
+        Ok(node) => Parsed { node: Some(node), complete: true },
         Err(problem) => {
             problems.push(*problem);
-            None
+            Parsed { node: None, complete: false }
         }
     }
 }

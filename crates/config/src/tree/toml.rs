@@ -3,24 +3,58 @@
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::{Entry, Key, MAX_DEPTH, Node, Offsets, Table, Text, Value};
+use super::{Entry, Key, MAX_DEPTH, Node, Offsets, Parsed, Table, Text, Value};
 use crate::files::{FileId, Place};
 use crate::problem::{Code, Problem, Problems};
 
-pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Option<Node> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        problems.push(describe(error, text, file));
+pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Parsed {
+    if let Some(at) = yaml_in(text) {
+        let problem = Problem::new(Code::TomlSyntax, "this is YAML, but the name of the file says TOML");
+        let problem = problem.at(Place::new(file, at), "TOML would write this as `[sources.name]`");
+        problems.push(problem.help("end the name of the file in .yaml"));
+        return Parsed { node: None, complete: false };
     }
-    let reader = Reader { text, file };
-    let span = table.span();
-    let value = reader.table(table.get_ref(), 0, problems)?;
-    Some(Node { value, place: Place::new(file, span) })
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut wrong_lines = Vec::new();
+    let mut complete = true;
+    for error in &errors {
+        let problem = describe(error, text, file);
+        complete &= problem.code == Code::DuplicateKey;
+        let line = line_number(text, error.span().unwrap_or(0..0).start);
+        // What is found further on a line follows from the first mistake.
+        if !wrong_lines.contains(&line) {
+            wrong_lines.push(line);
+            problems.push(problem);
+        }
+    }
+    let reader = Reader { text, file, wrong_lines };
+    let place = Place::new(file, table.span());
+    let value = reader.table(table.get_ref(), 0, problems);
+    Parsed { complete: complete && value.is_some(), node: value.map(|value| Node { value, place }) }
+}
+
+/// Where the file begins a section as YAML does.
+fn yaml_in(text: &str) -> Option<std::ops::Range<usize>> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let key = line.trim_end();
+        if matches!(key, "sources:" | "transforms:" | "sinks:") {
+            return Some(at..at + key.len());
+        }
+        at += line.len();
+    }
+    None
+}
+
+fn line_number(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
 struct Reader<'a> {
     text: &'a str,
     file: FileId,
+    /// Lines with a mistake, counted from 0: what was understood of them is not what was meant.
+    wrong_lines: Vec<usize>,
 }
 
 impl Reader<'_> {
@@ -65,7 +99,8 @@ impl Reader<'_> {
         let quotes = raw.len() - raw.trim_start_matches(['"', '\'']).len();
         let quotes = if quotes >= 3 { 3 } else { quotes.min(1) };
         let offsets = Offsets::align(string, &raw[quotes..], place.start + quotes, raw.starts_with('"'));
-        Text { string: string.to_string(), offsets, ..Text::default() }
+        let broken = self.wrong_lines.contains(&line_number(self.text, place.start));
+        Text { string: string.to_string(), offsets, broken, ..Text::default() }
     }
 }
 
@@ -83,7 +118,7 @@ fn describe(error: &toml::de::Error, text: &str, file: FileId) -> Problem {
     if line.contains("${") {
         problem.help("in TOML a reference to the environment stands in quotes: key = \"${NAME}\"")
     } else if !line.contains('=') && line.contains(": ") {
-        problem.help("TOML writes `key = value`; a file with `key: value` is YAML and needs the ending .yaml")
+        problem.help("TOML writes `key = value`")
     } else if line.contains('=') && message.contains("string") {
         problem.help("text stands in quotes: key = \"text\"")
     } else {

@@ -6,25 +6,24 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Offsets, Table, Text, Value, resolve_plain};
+use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Offsets, Parsed, Table, Text, Value, resolve_plain};
 use crate::files::{FileId, Place};
 use crate::problem::{Code, Problem, Problems};
 
-pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Option<Node> {
+pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Parsed {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_unresolved_aliases = true;
     options.block_nesting_limit = MAX_DEPTH;
     options.flow_nesting_limit = MAX_DEPTH;
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { text, file, parser, problems, anchors: HashMap::new(), nodes: 0 };
+    let mut builder = Builder { text, file, parser, problems, anchors: HashMap::new(), nodes: 0, complete: true };
     match builder.document() {
-        Ok(node) => Some(node),
-        Err(Stop(Some(problem))) => {
+        Ok(node) => Parsed { node: Some(node), complete: builder.complete },
+        Err(Stop(problem)) => {
             problems.push(*problem);
-            None
+            Parsed { node: None, complete: false }
         }
-        Err(Stop(None)) => None,
     }
 }
 
@@ -37,11 +36,11 @@ pub(super) fn duplicate(second: &Key, first: Place) -> Problem {
 }
 
 /// The end of the reading, with the problem that ended it.
-struct Stop(Option<Box<Problem>>);
+struct Stop(Box<Problem>);
 
 impl From<Problem> for Stop {
     fn from(problem: Problem) -> Self {
-        Self(Some(Box::new(problem)))
+        Self(Box::new(problem))
     }
 }
 
@@ -54,6 +53,7 @@ struct Builder<'a, 'p> {
     problems: &'p mut Problems,
     anchors: HashMap<usize, Anchor>,
     nodes: usize,
+    complete: bool,
 }
 
 /// What a name stands for: nothing while it is being read, so that a value cannot contain itself.
@@ -74,6 +74,7 @@ impl<'a> Builder<'a, '_> {
                     let problem = Problem::new(Code::UnsupportedYaml, title).at(self.place(span), "another begins here");
                     let help = "write them to files of their own; a directory of files is read as one plan";
                     self.problems.push(problem.help(help));
+                    self.complete = false;
                     break;
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -100,7 +101,8 @@ impl<'a> Builder<'a, '_> {
         }
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                (anchor, self.scalar(&text, style, tag.as_deref(), place))
+                let tag_place = span.tag_span().map(|span| self.place(span));
+                (anchor, self.scalar(&text, style, tag.as_deref().map(|tag| (tag, tag_place)), place))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), "seq", place);
@@ -147,8 +149,12 @@ impl<'a> Builder<'a, '_> {
             let is_plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
             let key = self.key((event, span), depth)?;
             let step = self.next()?;
-            let node = self.node(step, depth + 1)?;
+            let mut node = self.node(step, depth + 1)?;
             let Some(key) = key else { continue };
+            if node.value == Value::Null && node.place.start == node.place.end {
+                // No text at all: the key is what can be shown.
+                node.place = key.place;
+            }
             if key.name == "<<" && is_plain {
                 merged.push(node);
             } else if let Some(first) = table.entry(&key.name) {
@@ -189,12 +195,13 @@ impl<'a> Builder<'a, '_> {
         Ok(None)
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Node {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<(&Tag, Option<Place>)>, place: Place) -> Node {
+        let (tag, tag_place) = tag.map_or((None, None), |(tag, place)| (Some(tag), place));
         let raw = self.text.get(place.range()).unwrap_or_default();
         let plain = style == ScalarStyle::Plain;
         let forced_text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            self.refuse(tag, place);
+            self.refuse(tag, tag_place.unwrap_or(place));
         }
         if plain && raw.is_empty() {
             return Node { value: Value::Null, place };

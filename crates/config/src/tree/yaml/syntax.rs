@@ -20,8 +20,9 @@ pub(super) fn describe(error: &ScanError, text: &str, file: FileId) -> Problem {
     let line = line.lines().next().unwrap_or_default();
     let (title, help) = explain(error.kind(), line, before);
     let problem = Problem::new(Code::YamlSyntax, title).at(place, "");
-    let problem = match open_bracket(error.kind(), before) {
-        Some((open, bracket)) => problem.at(Place::new(file, open..open + 1), format!("`{bracket}` is open since here")),
+    let open = open_bracket(error.kind(), before).or_else(|| open_quote(error.kind(), before));
+    let problem = match open {
+        Some((open, found)) => problem.at(Place::new(file, open..open + 1), format!("`{found}` is open since here")),
         None => problem,
     };
     if help.is_empty() { problem } else { problem.help(help) }
@@ -97,6 +98,18 @@ fn open_bracket(kind: &ErrorKind, before: &str) -> Option<(usize, char)> {
             | ErrorKind::UnclosedFlowCollection { .. }
     );
     if fitting { unclosed(before) } else { None }
+}
+
+/// The last quote before the error that begins a value and that no other follows on its line.
+fn open_quote(kind: &ErrorKind, before: &str) -> Option<(usize, char)> {
+    if !matches!(kind, ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent) {
+        return None;
+    }
+    let begins = |(at, quote): &(usize, char)| {
+        let line = before[at + 1..].lines().next().unwrap_or_default();
+        before[..*at].ends_with([' ', '[', '{', ',']) && !line.contains(*quote)
+    };
+    before.char_indices().rev().filter(|(_, c)| matches!(c, '"' | '\'')).find(begins)
 }
 
 /// Roughly: brackets in quotes and comments count too. It only chooses what to underline beside the error.
