@@ -1,6 +1,8 @@
 //! `tidegate explain`: the plan in words and numbers.
 
 use tidegate_components::contract::Depth;
+use tidegate_config::explain::explain;
+use tidegate_config::wire::wire;
 
 use super::plans::FileArgs;
 use super::{Done, plans, term};
@@ -23,15 +25,26 @@ impl Explain {
     pub(super) fn run(self) -> Done {
         let planned = self.files.plan(Depth::Values);
         let Some(plan) = &planned.plan else { return Done::Wrong };
-        plans::in_runtime(|| tidegate_config::explain::explain(plan, &plans::context())).map_or_else(
-            |problems| {
+        // What components are made of can only be asked within a runtime.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("tidegate: no runtime: {error}");
+                return Done::Failed;
+            }
+        };
+        let _within = runtime.enter();
+        match wire(plan, "explained", &plans::context()) {
+            Ok(wired) => {
+                let explanation = explain(plan, &wired);
+                let text = if self.json { format!("{:#}\n", explanation.to_json()) } else { explanation.to_text() };
+                term::print(&text);
+                Done::Well
+            }
+            Err(problems) => {
                 plans::show_problems(&planned.files, &problems);
                 Done::Wrong
-            },
-            |explained| {
-                term::print(&if self.json { format!("{:#}\n", explained.json()) } else { explained.to_string() });
-                Done::Well
-            },
-        )
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `tidegate graph`: the plan as a picture.
 
 use tidegate_components::contract::Depth;
+use tidegate_config::picture::{graph_json, graph_mermaid, graph_text};
 
 use super::plans::FileArgs;
 use super::{Done, term};
@@ -35,9 +36,9 @@ impl Graph {
         let planned = self.files.plan(Depth::Values);
         let Some(plan) = &planned.plan else { return Done::Wrong };
         let text = match self.format {
-            Format::Text => tidegate_config::graph::text(plan),
-            Format::Mermaid => tidegate_config::graph::mermaid(plan),
-            Format::Json => format!("{:#}\n", tidegate_config::graph::json(plan)),
+            Format::Text => graph_text(plan),
+            Format::Mermaid => graph_mermaid(plan),
+            Format::Json => format!("{:#}\n", graph_json(plan)),
         };
         term::print(&text);
         Done::Well
