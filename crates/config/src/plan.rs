@@ -153,6 +153,7 @@ pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
     dead_letters::check(&drafts, &mut problems);
     let cx = BuildContext { data_dir: settings.data_dir.clone(), ..cx.clone() };
     drafts.iter().for_each(|draft| check::check(draft, &cx, depth, &mut problems));
+    check::check_addresses(&drafts, &mut problems);
     let cases = document.tests.map(|entry| read_cases(entry, &drafts, &mut problems)).unwrap_or_default();
     let sound = !problems.has_errors();
     secrets.redact_all(&mut problems);

@@ -3,15 +3,32 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_config::problem::{Look, render};
 use tidegate_config::{load, plan, wire};
 
+/// Ports that somebody else has, for as long as this lives.
+struct Taken {
+    stream: TcpListener,
+    packets: UdpSocket,
+}
+
+impl Taken {
+    fn new() -> Self {
+        let stream = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let packets = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        Self { stream, packets }
+    }
+}
+
 /// The variables that the files may refer to.
-fn environment(name: &str) -> Option<String> {
+fn environment(name: &str, taken: &Taken) -> Option<String> {
     match name {
+        "TAKEN_STREAM" => taken.stream.local_addr().ok().map(|address| address.to_string()),
+        "TAKEN_PACKETS" => taken.packets.local_addr().ok().map(|address| address.to_string()),
         "PORT" => Some("not-a-port".to_string()),
         "PASSWORD" => Some("hunter2-and-more".to_string()),
         "EMPTY" => Some(String::new()),
@@ -20,8 +37,8 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// The messages for a file or a directory, with paths as they stand in this crate.
-fn messages(path: &Path) -> String {
-    let loaded = load::load(&[path.to_path_buf()], &environment);
+fn messages(path: &Path, taken: &Taken) -> String {
+    let loaded = load::load(&[path.to_path_buf()], &|name| environment(name, taken));
     let cx = BuildContext::new("/var/lib/tidegate");
     let mut planned = plan(loaded, &cx, Depth::Surroundings);
     if let Some(plan) = &planned.plan {
@@ -48,8 +65,9 @@ fn cases() -> Vec<PathBuf> {
 fn each_broken_file_gives_the_messages_beside_it() {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
+    let taken = Taken::new();
     for path in cases() {
-        let found = messages(&path);
+        let found = messages(&path, &taken);
         let beside = PathBuf::from(format!("{}.txt", path.display()));
         if update {
             std::fs::write(&beside, &found).expect("the message can be written");

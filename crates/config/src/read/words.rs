@@ -141,6 +141,9 @@ pub(super) fn without_effect(entry: &Entry, ignored: &Ignored) -> Problem {
 }
 
 fn other(named: &str, text: &str, node: &Node) -> Problem {
+    if text.starts_with("invalid socket address") {
+        return wrong_type(named, "an address and a port: write them as 127.0.0.1:9000 or [::1]:9000", node);
+    }
     // Our own values say: `"12 parsecs" is not a length of time: write ...`.
     let (said, how) = text.split_once(": write ").map_or((text, None), |(a, b)| (a, Some(format!("write {b}"))));
     let title = match &node.value {
