@@ -5,7 +5,7 @@ use tidegate_flow::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener};
 
-use crate::rig::{Folder, Rig, ended, keys, until};
+use crate::rig::{Folder, Rig, ended, keys};
 
 fn tcp(address: &std::net::SocketAddr) -> Value {
     json!({"type": "socket", "mode": "tcp", "address": address.to_string(), "encoding": {"codec": "text"}})
