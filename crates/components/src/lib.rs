@@ -13,6 +13,9 @@ pub mod options;
 pub mod value;
 
 mod clock;
+pub mod template;
+#[cfg(test)]
+mod testkit;
 
 pub mod sinks;
 pub mod sources;
@@ -25,15 +28,29 @@ pub use tidegate_record::Rows;
 #[rustfmt::skip]
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
+    sources::file::KIND,
+    sources::socket::KIND,
+    sources::stdin::KIND,
 ];
 
 /// Every transform, by name.
 #[rustfmt::skip]
 pub static TRANSFORMS: &[TransformKind] = &[
+    transforms::dedupe::KIND,
+    transforms::filter::KIND,
+    transforms::remap::KIND,
+    transforms::route::KIND,
+    transforms::sample::KIND,
+    transforms::throttle::KIND,
 ];
 
 /// Every sink, by name.
 #[rustfmt::skip]
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
+    sinks::console::KIND,
+    sinks::dead_letters::KIND,
+    sinks::file::KIND,
+    sinks::http::KIND,
+    sinks::socket::KIND,
 ];

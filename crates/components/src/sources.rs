@@ -1,3 +1,32 @@
 //! Where records come from.
 
 pub mod demo_logs;
+pub mod file;
+pub mod socket;
+pub mod stdin;
+
+mod decode;
+mod stream;
+
+use tidegate_record::frame::DEFAULT_MAX_LENGTH;
+
+use crate::contract::Check;
+use crate::options::{Framing, FramingMethod};
+use crate::value::ByteSize;
+
+/// The longest frame of a stream: what its framing says, or else the source, or else 102400 bytes.
+fn max_length(framing: &Framing, max_length: Option<ByteSize>) -> usize {
+    framing.max_length().or(max_length).map_or(DEFAULT_MAX_LENGTH, ByteSize::as_len)
+}
+
+/// Reports what cannot work about the framing of a stream.
+fn check_stream_framing(framing: &Framing, max_length: Option<ByteSize>, at: &mut Check<'_>) {
+    at.under("framing", |at| framing.check(at));
+    if max_length.is_some_and(|length| length.get() == 0) {
+        at.refuse("max_length", "no line is that short").help("leave it out, or raise it");
+    }
+    if framing.method == FramingMethod::Bytes {
+        at.refuse("framing.method", "a stream of bytes does not say where a record ends")
+            .help("use `newline_delimited`, which is the default");
+    }
+}

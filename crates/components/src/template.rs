@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Local, TimeZone, Utc};
 use chrono_tz::Tz;
-use tidegate_record::{Path, Row};
+use tidegate_record::{Form, Path, Row, json};
 
 /// A text with places for the time and for fields of a record.
 ///
@@ -209,10 +209,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str, at: usize) -> Result<(), Templat
 fn push_value(json: &[u8], out: &mut String) {
     match json {
         [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => out.push_str(&String::from_utf8_lossy(inner)),
-        [b'"', ..] => match serde_json::from_slice::<String>(json) {
-            Ok(text) => out.push_str(&text),
-            Err(_) => out.push_str(&String::from_utf8_lossy(json)),
-        },
+        [b'"', ..] => out.push_str(&String::from_utf8_lossy(&json::unquote(json))),
         _ => out.push_str(&String::from_utf8_lossy(json)),
     }
 }
@@ -239,7 +236,9 @@ impl RowClock {
         // Writing to a string fails only where a specifier asks for what the time does not have; these were checked.
         let _ = match self.zone {
             Zone::Utc => write!(out, "{}", time.format_with_items(items.iter())),
-            Zone::Local => write!(out, "{}", Local.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter())),
+            Zone::Local => {
+                write!(out, "{}", Local.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter()))
+            }
             Zone::Named(zone) => {
                 write!(out, "{}", zone.from_utc_datetime(&time.naive_utc()).format_with_items(items.iter()))
             }
@@ -247,19 +246,117 @@ impl RowClock {
     }
 
     fn time_of(&mut self, row: Row<'_>) -> DateTime<Utc> {
-        if let Some(json) = row.get(&self.timestamp) {
+        // A message has no time but that of its read.
+        if row.form() == Form::Object
+            && let Some(json) = row.get(&self.timestamp)
+        {
             if *json == *self.last {
                 return self.time;
             }
-            let parsed = std::str::from_utf8(&json).ok().and_then(|text| {
-                DateTime::parse_from_rfc3339(text.strip_prefix('"')?.strip_suffix('"')?).ok()
-            });
+            let parsed = std::str::from_utf8(&json)
+                .ok()
+                .and_then(|text| DateTime::parse_from_rfc3339(text.strip_prefix('"')?.strip_suffix('"')?).ok());
             if let Some(time) = parsed {
                 self.last = json.into_owned();
                 self.time = time.with_timezone(&Utc);
                 return self.time;
             }
         }
-        DateTime::from_timestamp_nanos(row.origin().received.unix_nanos())
+        DateTime::from_timestamp_nanos(row.origin().map_or(0, |origin| origin.received.unix_nanos()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_record::{Origin, Timestamp};
+
+    use super::*;
+    use crate::Rows;
+
+    /// A record of the given form, read at 2026-11-21T23:30:00Z.
+    fn rows(text: &str, form: Form) -> Rows {
+        let mut rows = Rows::default();
+        let origin = Origin::new("test", Timestamp::from_unix_nanos(1_795_303_800_000_000_000)).with_host("h1");
+        rows.push_copy(text.as_bytes(), form, &Arc::new(origin));
+        rows
+    }
+
+    fn render(template: &str, rows: &Rows, zone: Zone) -> Result<String, String> {
+        let mut out = String::new();
+        let template = Template::parse(template).unwrap();
+        template.render(rows.row(0), &mut RowClock::new(zone), &mut out).map_err(|error| error.to_string())?;
+        Ok(out)
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_read_or_of_the_record() {
+        let message = rows("x", Form::Message);
+        assert_eq!(render("a-%Y-%m-%d-%H%M.log", &message, Zone::Utc), Ok("a-2026-11-21-2330.log".into()));
+        let object = rows(r#"{"timestamp":"2024-02-29T12:00:00+02:00"}"#, Form::Object);
+        assert_eq!(render("%F %T", &object, Zone::Utc), Ok("2024-02-29 10:00:00".into()));
+        let odd = rows(r#"{"timestamp":"yesterday"}"#, Form::Object);
+        assert_eq!(render("%F", &odd, Zone::Utc), Ok("2026-11-21".into()), "no time, so that of the read");
+    }
+
+    #[test]
+    fn the_time_is_told_where_the_zone_says() {
+        let message = rows("x", Form::Message);
+        let zone = Zone::parse("Asia/Tokyo").unwrap();
+        assert_eq!(render("%F-%H", &message, zone), Ok("2026-11-22-08".into()));
+        assert_eq!(
+            (Zone::parse("local"), Zone::parse("UTC"), Zone::parse("Mars")),
+            (Some(Zone::Local), Some(Zone::Utc), None)
+        );
+    }
+
+    #[test]
+    fn fields_stand_for_their_values() {
+        let object = rows(r#"{"a":"x\ny","b":{"c":7},"d":[true]}"#, Form::Object);
+        assert_eq!(
+            render("{{a}}|{{ .b.c }}|{{ d }}|{{b}}%%", &object, Zone::Utc),
+            Ok("x\ny|7|[true]|{\"c\":7}%".into())
+        );
+        assert_eq!(render("{{ host }}-{{message}}", &rows("m", Form::Message), Zone::Utc), Ok("h1-m".into()));
+        assert_eq!(render("{{ z }}", &object, Zone::Utc), Err("the record has no field .z".into()));
+    }
+
+    #[test]
+    fn in_a_path_no_field_leads_anywhere_else() {
+        for (value, part) in
+            [("../../etc/passwd", ".._.._etc_passwd"), ("..", "__"), (".", "_"), (r"a\u0000b", "a_b"), ("a.b", "a.b")]
+        {
+            let object = rows(&format!("{{\"a\":\"{value}\"}}"), Form::Object);
+            let mut out = String::new();
+            let template = Template::parse("logs/{{ a }}.log").unwrap();
+            template.render_path(object.row(0), &mut RowClock::new(Zone::Utc), &mut out).unwrap();
+            assert_eq!(out, format!("logs/{part}.log"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_known() {
+        let parts = |text: &str| {
+            let template = Template::parse(text).unwrap();
+            (template.fixed(), template.prefix().to_owned(), template.has_time())
+        };
+        assert_eq!(parts("a/b%%c"), (Some("a/b%c".into()), "a/b%c".into(), false));
+        assert_eq!(parts("a/b-%Y.log"), (None, "a/b-".into(), true));
+        assert_eq!(parts("a/{{ x }}"), (None, "a/".into(), false));
+    }
+
+    #[test]
+    fn a_mistake_is_shown_at_its_place() {
+        for (text, at, said) in [
+            ("a-{{ b", 2, "`{{` without its `}}`"),
+            ("a-{{ b- }}", 2, "is no field"),
+            ("a-%!", 0, "no specifier of a time"),
+            ("100%", 0, "write `%%`"),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert_eq!(error.at, at, "{text}");
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 pub use self::join::join;
 pub use self::layout::Layout;
+#[cfg(test)]
+pub(crate) use self::slot::lone_source;
 pub use self::slot::{SinkSlot, SourceSlot};
 use crate::contract::{SinkConfig, SourceConfig, StartError, TransformConfig};
 use crate::options::Buffer;

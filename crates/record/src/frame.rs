@@ -36,6 +36,15 @@ pub enum Framing {
     Bytes,
 }
 
+/// What is left of a buffer when its frames were cut.
+#[derive(Clone, Debug)]
+pub enum Rest {
+    /// No whole frame: the part of one (empty where there is none), whose bytes must come first in the next buffer.
+    Partial(Slab),
+    /// At least one whole frame, to be cut next.
+    Uncut(Slab),
+}
+
 /// Cuts one stream into frames.
 #[derive(Clone, Debug)]
 pub struct Framer {
@@ -99,22 +108,35 @@ impl Framer {
     /// whose bytes must come first in the next buffer.
     #[must_use]
     pub fn cut(&mut self, slab: &Slab, origin: &Arc<Origin>, rows: &mut Rows) -> Slab {
+        match self.cut_some(slab, origin, rows, usize::MAX) {
+            Rest::Partial(rest) | Rest::Uncut(rest) => rest,
+        }
+    }
+
+    /// Like [`cut`](Self::cut), but stops after `most` frames, so that a buffer of very short ones does not become a
+    /// batch that is larger than there is room for.
+    #[must_use]
+    pub fn cut_some(&mut self, slab: &Slab, origin: &Arc<Origin>, rows: &mut Rows, most: usize) -> Rest {
         self.seen = 0;
         let Some(delimiter) = self.delimiter() else {
             self.push_whole(slab, origin, rows);
-            return Slab::default();
+            return Rest::Partial(Slab::default());
         };
+        let before = rows.len();
         let mut frames = Frames { framer: self, text: slab, delimiter, at: 0 };
-        rows.push_ranges(slab, Form::Message, origin, &mut frames);
+        rows.push_ranges(slab, Form::Message, origin, frames.by_ref().take(most));
         let rest = frames.at;
+        if rows.len() - before == most && memchr::memchr(delimiter, &slab[rest..]).is_some() {
+            return Rest::Uncut(slab.slice(rest..));
+        }
         if self.skips || slab.len() - rest > self.max_length.saturating_add(1) {
             if rest < slab.len() {
                 self.begin_skip();
             }
-            return Slab::default();
+            return Rest::Partial(Slab::default());
         }
         self.seen = slab.len() - rest;
-        slab.slice(rest..)
+        Rest::Partial(slab.slice(rest..))
     }
 
     /// The stream has ended: cuts what is left, the last frame included, though no delimiter follows it.

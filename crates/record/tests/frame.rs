@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tidegate_flow::{AccountSpec, Budget, Bytes, SlabPool, mib};
-use tidegate_record::frame::{Framer, Framing};
+use tidegate_record::frame::{Framer, Framing, Rest};
 use tidegate_record::{Origin, Rows, Timestamp};
 
 fn pool(slab: usize) -> SlabPool {
@@ -35,7 +35,15 @@ fn read(stream: &[u8], portions: &[usize], framer: &mut Framer, slab: usize) -> 
         let count = buffer.put(&rest[..count]);
         rest = &rest[count..];
         if framer.is_due(&buffer) {
-            let tail = framer.cut(&buffer.freeze(), &origin, &mut rows);
+            let mut slab = buffer.freeze();
+            let tail = loop {
+                let (before, most) = (rows.len(), portions.next().unwrap_or(1));
+                match framer.cut_some(&slab, &origin, &mut rows, most) {
+                    Rest::Partial(tail) => break tail,
+                    Rest::Uncut(more) => slab = more,
+                }
+                assert_eq!(rows.len() - before, most, "it stops where it was told to");
+            };
             buffer = pool.try_slab(tail.len() + 1).unwrap();
             assert_eq!(buffer.put(&tail), tail.len());
         } else {

@@ -102,8 +102,15 @@ impl Program {
     /// evaluates more than [`EXPRESSIONS_MAX`](crate::EXPRESSIONS_MAX) expressions for one record, or makes more than
     /// [`RECORD_MAX_BYTES`](crate::RECORD_MAX_BYTES) of it, fails on that record.
     pub fn run(&mut self, rows: &mut Rows, verdicts: &mut Verdicts) {
+        self.run_from(0, rows, verdicts);
+    }
+
+    /// Runs the program on the rows from number `first` on, as [`run`](Self::run): to go on behind a row at which a panic
+    /// was caught ([`Verdicts::begun`]).
+    pub fn run_from(&mut self, first: usize, rows: &mut Rows, verdicts: &mut Verdicts) {
         verdicts.reset(rows.len());
-        for number in 0..rows.len() {
+        for number in first..rows.len() {
+            verdicts.begin(number);
             let mut row = rows.row_mut(number);
             let verdict = self.run_short(&mut row).unwrap_or_else(|| self.run_whole(&mut row));
             verdicts.push(number, verdict);

@@ -19,6 +19,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     rows: usize,
+    begun: usize,
     exceptions: Vec<(usize, Verdict)>,
 }
 
@@ -33,6 +34,12 @@ impl Verdicts {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The record that was begun last: where the program was when it panicked.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        self.begun
     }
 
     /// The records that were not kept, by their numbers, in order.
@@ -52,7 +59,12 @@ impl Verdicts {
 
     pub(crate) fn reset(&mut self, rows: usize) {
         self.rows = rows;
+        self.begun = 0;
         self.exceptions.clear();
+    }
+
+    pub(crate) fn begin(&mut self, row: usize) {
+        self.begun = row;
     }
 
     pub(crate) fn push(&mut self, row: usize, verdict: Verdict) {

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, kib};
-use tidegate_record::Encoder;
-use tidegate_runtime::{Accepted, BatchLimits, Sink, blocking};
+use tidegate_record::codec::Encoder;
+use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
 
+use super::encode::with_fields;
 use crate::Rows;
 use crate::contract::{Check, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, SinkFraming};
@@ -74,10 +75,11 @@ impl SinkConfig for Console {
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let encoder = self.encoding.encoder(&self.framing);
-        let slot = slot.encoding(&self.encoding).batch(BATCH);
+        let slot = with_fields(slot, &self.encoding).batch(BATCH);
+        let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
         match self.target {
-            Target::Stdout => slot.sink(StreamSink::new(std::io::stdout(), encoder)),
-            Target::Stderr => slot.sink(StreamSink::new(std::io::stderr(), encoder)),
+            Target::Stdout => slot.sink(policy, StreamSink::new(std::io::stdout(), encoder)),
+            Target::Stderr => slot.sink(policy, StreamSink::new(std::io::stderr(), encoder)),
         }
         Ok(())
     }
@@ -128,7 +130,7 @@ impl<W: Write + Send + 'static> Sink<Rows> for StreamSink<W> {
 mod tests {
     use std::io;
 
-    use tidegate_record::{Codec, EncodeFraming};
+    use tidegate_record::codec::{Codec, EncodeFraming};
 
     use super::*;
 

@@ -18,6 +18,7 @@ use tidegate_record::{Form, Origin, Rows};
 use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 
 use self::lines::Lines;
+use super::decode::ROW_BYTES;
 use crate::clock::wall_time;
 use crate::contract::{Check, Delivery, Exposure, SourceConfig, SourceKind, StartError};
 use crate::value::{Period, Rate};
@@ -203,7 +204,7 @@ impl Source for Maker {
         while made < most && (made == 0 || bytes < room.bytes.get()) {
             let line = self.lines.next(received);
             rows.push_copy(line, Form::Message, &origin);
-            bytes += line.len() as u64 + TABLE_BYTES;
+            bytes += line.len() as u64 + ROW_BYTES;
             made += 1;
         }
         if let Some(pace) = &mut self.pace {
@@ -215,9 +216,6 @@ impl Source for Maker {
         Ok(Pull { payload: rows, position: None })
     }
 }
-
-/// About what a row takes beside its text.
-const TABLE_BYTES: u64 = 32;
 
 #[cfg(test)]
 mod tests {

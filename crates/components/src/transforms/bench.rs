@@ -88,7 +88,8 @@ impl Bench {
 
 /// The messages of a batch.
 pub(super) fn messages(out: Option<Batch<Rows>>) -> Vec<String> {
-    let text = |row: tidegate_record::Row<'_>| String::from_utf8(row.message().unwrap_or_default().into_owned()).unwrap();
+    let text =
+        |row: tidegate_record::Row<'_>| String::from_utf8(row.message().unwrap_or_default().into_owned()).unwrap();
     out.iter().flat_map(|batch| batch.payload.iter().map(text).collect::<Vec<_>>()).collect()
 }
 

@@ -77,7 +77,8 @@ impl Dedupe {
     fn compared(&self) -> Result<Compared, (String, String)> {
         let paths = |key: &str, texts: &[String]| {
             let parse = |(at, text): (usize, &String)| {
-                Path::parse(text).map_err(|error| (format!("fields.{key}[{at}]"), format!("is no path of a field: {error}")))
+                Path::parse(text)
+                    .map_err(|error| (format!("fields.{key}[{at}]"), format!("is no path of a field: {error}")))
             };
             texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()
         };

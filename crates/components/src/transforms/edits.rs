@@ -70,7 +70,12 @@ impl Edits {
     }
 
     /// Takes the rows out of `batch`, settled and counted, and gives what is left, if anything.
-    pub(super) fn apply(&mut self, mut batch: Batch<Rows>, reason: ShedReason, cx: &StageContext) -> Option<Batch<Rows>> {
+    pub(super) fn apply(
+        &mut self,
+        mut batch: Batch<Rows>,
+        reason: ShedReason,
+        cx: &StageContext,
+    ) -> Option<Batch<Rows>> {
         let Self { filtered, shed, refused } = self;
         for row in shed.iter_mut().chain(refused.iter_mut().map(|(row, _)| row)) {
             *row -= before(filtered, *row);
@@ -116,7 +121,10 @@ mod tests {
         let texts: Vec<&[u8]> = left.payload.iter().map(|row| row.bytes()).collect();
         assert_eq!(texts, [b"0", b"4", b"5", b"8"]);
         let flows = cx.counter().snapshot();
-        assert_eq!((flows.filtered.get(), flows.shed.total().get(), flows.returned.get(), flows.held.get()), (2, 2, 2, 4));
+        assert_eq!(
+            (flows.filtered.get(), flows.shed.total().get(), flows.returned.get(), flows.held.get()),
+            (2, 2, 2, 4)
+        );
         assert!(edits.apply(Batch::detached(Rows::default()), ShedReason::Throttle, &cx).is_none(), "used up");
     }
 }

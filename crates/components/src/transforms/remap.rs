@@ -14,6 +14,7 @@ mod dropped;
 mod step;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -128,7 +129,7 @@ impl TransformConfig for Remap {
         if self.reroute_dropped { vec![String::new(), "dropped".to_owned()] } else { Vec::new() }
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let (text, key) = self.text()?;
         let compiled = Program::compile(&text, &self.options()?).map_err(|found| first_error(&found, key))?;
         let treat = |drops: bool| match (drops, self.reroute_dropped) {
@@ -141,7 +142,7 @@ impl TransformConfig for Remap {
             return Ok(BuiltTransform::step(step));
         }
         let rerouting = Rerouting::default();
-        step.reroute(rerouting.clone());
+        step.reroute(rerouting.clone(), Arc::clone(&cx.node));
         Ok(BuiltTransform::step_then_choice(step, rerouting))
     }
 }

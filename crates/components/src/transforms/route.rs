@@ -25,7 +25,7 @@ use crate::wiring::MAX_OUTPUTS;
 pub const KIND: TransformKind = TransformKind::of::<Route>(
     "route",
     "Sends each record to every output whose condition is true of it.",
-    "type: route\nroute:\n  errors: .level == \"error\"\n  slow: to_int(.ms) ?? 0 > 1000\n",
+    "type: route\nroute:\n  errors: .level == \"error\"\n  slow: (to_int(.ms) ?? 0) > 1000\n",
 );
 
 /// The output of records that no condition is true of.
@@ -114,11 +114,20 @@ mod tests {
 
     #[test]
     fn a_record_goes_where_its_conditions_say() {
-        let routes = r#""route": {"a": "contains(string!(.message), \"a\")", "b": "contains(string!(.message), \"b\")"}"#;
+        let routes =
+            r#""route": {"a": "contains(string!(.message), \"a\")", "b": "contains(string!(.message), \"b\")"}"#;
         let json = format!("{{{routes}}}");
         assert_eq!(choices(&json, ["a", "b", "ab", "c"]), [vec![0], vec![1], vec![0, 1], vec![2]]);
         let json = format!("{{{routes}, \"reroute_unmatched\": false}}");
         assert_eq!(choices(&json, ["a", "b", "ab", "c"]), [vec![0], vec![1], vec![0, 1], vec![]]);
+    }
+
+    #[test]
+    fn the_conditions_of_the_example_compile() {
+        for condition in KIND.example.lines().skip(2).filter_map(|line| line.split_once(": ")) {
+            let json = serde_json::json!({"route": {"a": condition.1}}).to_string();
+            assert_eq!(problems(&json, KIND), [], "{json}");
+        }
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl TransformConfig for Sample {
         if let Err((key, text)) = self.share() {
             at.refuse(key, text);
         }
-        for (key, path) in [("key_field", self.key_field.as_deref()), ("sample_rate_key", Some(&*self.sample_rate_key))] {
+        for (key, path) in [("key_field", self.key_field.as_deref()), ("sample_rate_key", Some(&*self.sample_rate_key))]
+        {
             if let Some(Err(error)) = path.filter(|path| !path.is_empty()).map(|path| Self::path(key, path)) {
                 at.refuse(key, error.text);
             }
@@ -95,8 +96,12 @@ impl TransformConfig for Sample {
         let share = self.share().map_err(|(key, text)| StartError::new(format!("`{key}`: {text}")))?;
         let note = match (&*self.sample_rate_key, share) {
             ("", _) => None,
-            (key, Share::OneIn(rate)) => Some((Self::path("sample_rate_key", key)?, JsonText::string(&rate.to_string()))),
-            (key, Share::Ratio(ratio)) => Some((Self::path("sample_rate_key", key)?, JsonText::string(&ratio.to_string()))),
+            (key, Share::OneIn(rate)) => {
+                Some((Self::path("sample_rate_key", key)?, JsonText::string(&rate.to_string())))
+            }
+            (key, Share::Ratio(ratio)) => {
+                Some((Self::path("sample_rate_key", key)?, JsonText::string(&ratio.to_string())))
+            }
         };
         let key = self.key_field.as_deref().map(|path| Self::path("key_field", path)).transpose()?;
         let exclude = self.exclude.as_ref().map(|text| text.build("exclude")).transpose()?;

@@ -41,10 +41,10 @@ impl Chooser<Rows> for Rerouting {
 }
 
 /// Writes down in a record why it was dropped, where Vector does: `.metadata.dropped`.
-pub(super) fn annotate(mut row: RowMut<'_>, stage: &str, reason: &str, message: &str) {
+pub(super) fn annotate(mut row: RowMut<'_>, node: &str, reason: &str, message: &str) {
     let mut note = Vec::with_capacity(160);
     for (name, value) in [
-        ("{\"component_id\":", stage),
+        ("{\"component_id\":", node),
         (",\"component_kind\":", "transform"),
         (",\"component_type\":", "remap"),
         (",\"message\":", message),

@@ -1,6 +1,7 @@
 //! [`RemapStep`]: runs the program on batches, and does with each record what the options say.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use tidegate_flow::{Batch, Nack, Payload as _, Records, ShedReason};
 use tidegate_record::Form;
@@ -27,6 +28,8 @@ pub(super) struct RemapStep {
     on_abort: Treatment,
     on_error: Treatment,
     rerouting: Option<Rerouting>,
+    /// The name of the node, for records that are rerouted.
+    node: Arc<str>,
     verdicts: Verdicts,
     edits: Edits,
 }
@@ -41,24 +44,25 @@ struct Extra {
 
 impl RemapStep {
     pub(super) fn new(program: Program, on_abort: Treatment, on_error: Treatment) -> Self {
-        Self { program, on_abort, on_error, rerouting: None, verdicts: Verdicts::default(), edits: Edits::default() }
+        let (verdicts, edits) = (Verdicts::default(), Edits::default());
+        Self { program, on_abort, on_error, rerouting: None, node: Arc::from(""), verdicts, edits }
     }
 
     /// Tells the junction behind this step what to reroute.
-    pub(super) fn reroute(&mut self, rerouting: Rerouting) {
-        self.rerouting = Some(rerouting);
+    pub(super) fn reroute(&mut self, rerouting: Rerouting, node: Arc<str>) {
+        (self.rerouting, self.node) = (Some(rerouting), node);
     }
 
     /// Runs the program on every row. A panic is that of the row at which it happened: the rows before it are done, and
     /// the program goes on behind it.
-    fn run(&mut self, rows: &mut Rows, stage: &str) -> Extra {
+    fn run(&mut self, rows: &mut Rows) -> Extra {
         let mut extra = Extra::default();
         let mut from = 0;
         while from < rows.len() {
             let Self { program, verdicts, .. } = self;
             let run = catch_unwind(AssertUnwindSafe(|| program.run_from(from, rows, verdicts)));
             let at = self.verdicts.begun();
-            self.judge(rows, stage, &mut extra);
+            self.judge(rows, &mut extra);
             match run {
                 Ok(()) => break,
                 Err(panic) => {
@@ -71,7 +75,7 @@ impl RemapStep {
     }
 
     /// Acts on the verdicts of one run.
-    fn judge(&mut self, rows: &mut Rows, stage: &str, extra: &mut Extra) {
+    fn judge(&mut self, rows: &mut Rows, extra: &mut Extra) {
         let verdicts = std::mem::take(&mut self.verdicts);
         for (at, verdict) in verdicts.exceptions() {
             let (treatment, reason, message) = match verdict {
@@ -91,7 +95,7 @@ impl RemapStep {
                     self.edits.refuse(number(*at), Nack::permanent(cause));
                 }
                 Treatment::Reroute => {
-                    annotate(rows.row_mut(*at), stage, reason, message);
+                    annotate(rows.row_mut(*at), &self.node, reason, message);
                     extra.rerouted.push(number(*at));
                 }
             }
@@ -104,7 +108,7 @@ impl Transform<Rows> for RemapStep {
     type Out = Rows;
 
     fn process(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Extra { split, mut rerouted } = self.run(&mut input.payload, cx.name());
+        let Extra { split, mut rerouted } = self.run(&mut input.payload);
         if !split.is_empty() {
             // From the back to the front, so that the numbers of the rows before stay true.
             rerouted.iter_mut().for_each(|row| *row = moved(*row, &split));
@@ -163,7 +167,11 @@ fn join(to: &mut Rows, more: Rows) {
         for row in apart.iter() {
             text.clear();
             let form = row.form();
-            if form == Form::Object { row.write_json(&mut text) } else { text.extend_from_slice(row.bytes()) }
+            if form == Form::Object {
+                row.write_json(&mut text)
+            } else {
+                text.extend_from_slice(row.bytes())
+            }
             if let Some(origin) = row.origin() {
                 to.push_copy(&text, form, origin);
             }
