@@ -114,10 +114,13 @@ fn describe(plan: &Plan, error: &BuildError) -> Problem {
         | BuildError::TooFewBranches { stage, .. }
         | BuildError::Dangling { stage }
         | BuildError::Setting { stage, .. } => at_node(plan, stage, new(Code::CannotBuild)),
-        BuildError::NoDivertTarget { edge } | BuildError::TooManyProducers { edge, .. } => {
-            at_node(plan, edge, new(Code::CannotBuild))
+        BuildError::NoDivertTarget { edge }
+        | BuildError::TooManyProducers { edge, .. }
+        | BuildError::ForeignPort { port: edge, .. }
+        | BuildError::NoSuchLane { edge, .. } => at_node(plan, edge, new(Code::CannotBuild)),
+        BuildError::EmptyBatch | BuildError::NoStallThreshold | BuildError::Empty | BuildError::AlreadyBuilt => {
+            new(Code::CannotBuild)
         }
-        BuildError::EmptyBatch | BuildError::Empty => new(Code::CannotBuild),
     }
 }
 
@@ -130,7 +133,7 @@ fn too_small(plan: &Plan, sum: &PlanSum) -> Problem {
     if let Some(place) = plan.settings.memory_place {
         problem = problem.at(place, format!("{} are missing", words::bytes(sum.short())));
     }
-    // What a user can lower: buffers that were given a size. A fork counts them once more, where it holds the payload.
+    // What a user can lower: buffers that were given a size. Where a fork fills them, they are reserved with the fork.
     let sized = plan.nodes.iter().filter_map(|node| Some((node, node.buffer.as_ref()?.max_size?)));
     let largest = sized.max_by_key(|(_, size)| *size).filter(|(_, size)| size.get() > sum.sum().get() / 8);
     if let Some((node, size)) = largest {
