@@ -44,11 +44,15 @@ impl fmt::Display for Fault {
 pub(super) fn records(body: &[u8], cut: Cut) -> Result<(Form, Vec<Range<usize>>), Fault> {
     match cut {
         Cut::Whole if body.is_empty() => Ok((Form::Message, Vec::new())),
-        Cut::Whole => Ok((Form::Message, vec![0..body.len()])),
+        Cut::Whole => Ok((Form::Message, one(0..body.len()))),
         Cut::Lines => Ok((Form::Message, lines(body)?)),
         Cut::JsonLines => Ok((Form::Object, object_lines(body)?)),
         Cut::Json => Ok((Form::Object, objects(body)?)),
     }
+}
+
+fn one(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
 }
 
 fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
@@ -82,7 +86,7 @@ fn objects(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
         return Ok(Vec::new());
     }
     match json::validate(body) {
-        Ok(shape) if json::kind(body) == Kind::Object => Ok(vec![shape.start..shape.end]),
+        Ok(shape) if json::kind(body) == Kind::Object => Ok(one(shape.start..shape.end)),
         Ok(_) if json::kind(body) == Kind::Array => {
             let found: Vec<Range<usize>> = json::elements(body).take(MOST_RECORDS + 1).collect();
             if found.len() > MOST_RECORDS {
