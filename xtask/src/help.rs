@@ -85,9 +85,11 @@ Examples
         line: "the benchmarks, beside their baselines",
         missing: bench::missing,
         page: "\
-cargo xtask bench core [--json] [--smoke]
+cargo xtask bench core|program [--json] [--smoke]
 
-Runs `cargo bench -p tidegate --bench core` and passes the arguments on.
+core: runs `cargo bench -p tidegate --bench core` and passes the arguments on.
+program: builds a release of the program and runs it between a sender and a receiver, beside a bare program that only
+reads and writes; CPU time by the operating system's accounting (Linux).
 
   --json     one object a line: name, value, unit, baseline
   --smoke    a few iterations, to see that everything runs; the figures mean nothing
@@ -95,6 +97,7 @@ Runs `cargo bench -p tidegate --bench core` and passes the arguments on.
 Examples
   cargo xtask bench core
   cargo xtask bench core --json > figures.ndjson
+  cargo xtask bench program
 ",
     },
     Verb {

@@ -10,6 +10,7 @@ mod deny;
 mod fuzz;
 mod help;
 mod mutants;
+mod rig;
 mod shell;
 mod test;
 mod tidy;
@@ -37,6 +38,12 @@ fn main() -> ExitCode {
 
 /// Runs the verb that the first argument names with the rest of the arguments.
 fn dispatch(args: &[String]) -> Result<(), Fail> {
+    if let Some((verb, rest)) = args.split_first()
+        && verb == "rig"
+    {
+        // A peer of a benchmark: it runs anywhere, and its time counts.
+        return rig::run(rest);
+    }
     let workspace = Workspace::load()?;
     let Some((verb, rest)) = args.split_first() else {
         print!("{}", help::overview(&workspace));

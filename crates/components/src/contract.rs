@@ -49,7 +49,7 @@ pub trait TransformConfig: Config {
     fn check(&self, at: &mut Check<'_>);
 
     /// Its named outputs, `name.output` in `inputs`, in the order of the branches of its [`Chooser`]. Empty: one output
-    /// without a name.
+    /// without a name. One of several may be without a name too: the empty text.
     fn outputs(&self) -> Vec<String> {
         Vec::new()
     }
@@ -92,6 +92,16 @@ pub enum BuiltTransform {
     },
     /// Sends each record to none, one or several of the named outputs.
     Choice(Box<dyn Chooser<Rows>>),
+    /// A step, and right behind it, in the same task, a choice: the chooser is asked about each batch that the step gave
+    /// before the step is given the next.
+    StepThenChoice {
+        /// The step.
+        step: BoxTransform<Rows>,
+        /// What it may hold back from one batch to the next, reserved.
+        holds: Weight,
+        /// The choice.
+        chooser: Box<dyn Chooser<Rows>>,
+    },
 }
 
 impl BuiltTransform {
@@ -99,6 +109,15 @@ impl BuiltTransform {
     #[must_use]
     pub fn step(step: impl tidegate_runtime::Transform<Rows, Out = Rows>) -> Self {
         Self::Step { step: Box::new(step), holds: Weight::ZERO }
+    }
+
+    /// A step that holds nothing back, and a choice behind it.
+    #[must_use]
+    pub fn step_then_choice(
+        step: impl tidegate_runtime::Transform<Rows, Out = Rows>,
+        chooser: impl Chooser<Rows>,
+    ) -> Self {
+        Self::StepThenChoice { step: Box::new(step), holds: Weight::ZERO, chooser: Box::new(chooser) }
     }
 
     /// A step that may hold back so much.

@@ -13,6 +13,7 @@ pub mod options;
 pub mod value;
 
 mod clock;
+pub mod template;
 #[cfg(test)]
 mod testkit;
 
@@ -37,10 +38,21 @@ pub static SOURCES: &[SourceKind] = &[
 /// Every transform, by name.
 #[rustfmt::skip]
 pub static TRANSFORMS: &[TransformKind] = &[
+    transforms::dedupe::KIND,
+    transforms::filter::KIND,
+    transforms::remap::KIND,
+    transforms::route::KIND,
+    transforms::sample::KIND,
+    transforms::throttle::KIND,
 ];
 
 /// Every sink, by name.
 #[rustfmt::skip]
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
+    sinks::console::KIND,
+    sinks::dead_letters::KIND,
+    sinks::file::KIND,
+    sinks::http::KIND,
+    sinks::socket::KIND,
 ];

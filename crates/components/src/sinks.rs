@@ -1,3 +1,10 @@
 //! Where records go to.
 
 pub mod blackhole;
+pub mod console;
+pub mod dead_letters;
+pub mod file;
+pub mod http;
+pub mod socket;
+
+mod encode;

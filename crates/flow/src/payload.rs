@@ -134,8 +134,8 @@ pub trait Payload: Send + Sized + 'static {
     /// Records, and the bytes they keep in use (slice bytes: what an edge counts as credit).
     fn weight(&self) -> Weight;
 
-    /// Bytes that stay allocated as long as this payload lives; at least `weight().bytes`, more where a small slice
-    /// pins a large buffer.
+    /// Bytes that stay allocated as long as this payload lives and that its batch's lease pays for. Where that pays for
+    /// all, at least `weight().bytes`; less for a payload on slabs with a lease of their own, which are not counted here.
     fn retained_bytes(&self) -> Bytes {
         self.weight().bytes
     }

@@ -329,6 +329,19 @@ impl Slab {
         Self { parts: self.parts.clone(), start: self.start + from, end: self.start + to }
     }
 
+    /// Makes this range reach over `other`, where that is a range of the same buffer and does not begin before this one.
+    /// Gives the offset at which `other` begins in it; `None`, and nothing has changed, where the two cannot be one range.
+    pub fn extend_over(&mut self, other: &Self) -> Option<usize> {
+        let is_same = match (&self.parts, &other.parts) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let offset = other.start.checked_sub(self.start).filter(|_| is_same)?;
+        self.end = self.end.max(other.end);
+        Some(offset)
+    }
+
     /// Bytes that this handle keeps allocated and charged: the capacity of the buffer, however short the range.
     #[must_use]
     pub fn retained_bytes(&self) -> Bytes {

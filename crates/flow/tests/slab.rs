@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tidegate_flow::{Account, AccountSpec, Budget, Bytes, OverBudget, Slab, SlabPool};
+use tidegate_flow::{Account, AccountSpec, Budget, Bytes, OverBudget, Slab, SlabBuf, SlabPool};
 
 const fn b(bytes: u64) -> Bytes {
     Bytes::new(bytes)
@@ -179,6 +179,23 @@ fn a_slice_stays_within_its_range() {
     let (_, _, pool) = pool(100, 0);
     let whole = slab(&pool, b"hello world");
     let _ = whole.slice(2..12);
+}
+
+#[test]
+fn ranges_of_one_buffer_can_become_one_range() {
+    let (_budget, _account, pool) = pool(200, 2);
+    let whole = slab(&pool, b"0123456789");
+    let mut range = whole.slice(2..4);
+    assert_eq!(range.extend_over(&whole.slice(6..8)), Some(4));
+    assert_eq!(&*range, b"234567");
+    assert_eq!(range.extend_over(&whole.slice(3..5)), Some(1));
+    assert_eq!(&*range, b"234567", "what is covered changes nothing");
+    assert_eq!(range.extend_over(&whole.slice(1..3)), None, "it begins before");
+    let other = slab(&pool, b"0123456789");
+    assert_eq!(range.extend_over(&other.slice(4..)), None, "another buffer");
+    assert_eq!(range.extend_over(&Slab::default()), None);
+    assert_eq!(&*range, b"234567");
+    assert_eq!(Slab::default().extend_over(&Slab::default()), Some(0));
 }
 
 #[test]

@@ -8,13 +8,29 @@ use std::ops::Range;
 use crate::json::{self, Invalid, Shape};
 use crate::path::{Path, Segment};
 use crate::row::{Form, Row};
-use crate::rows::{Body, Edit, NO_EDIT};
+use crate::rows::{Body, Edit, Entry, NO_EDIT, narrow};
 use place::{Place, place, without};
 
 /// One record of a batch, to change.
 pub struct RowMut<'a> {
     body: &'a mut Body,
     number: usize,
+    /// What was written before this stays, because the record may go back to it.
+    kept: Written,
+}
+
+/// How much was written in a batch: edits, and bytes of the side buffer.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) edits: usize,
+    pub(crate) text: usize,
+}
+
+/// What a record was, to go back to it.
+#[derive(Debug)]
+pub struct Mark {
+    entry: Entry,
+    written: Written,
 }
 
 /// Why the message of a record could not take the place of the record.
@@ -42,13 +58,31 @@ impl std::error::Error for NotAnObject {}
 
 impl<'a> RowMut<'a> {
     pub(crate) fn new(body: &'a mut Body, number: usize) -> Self {
-        Self { body, number }
+        Self { body, number, kept: Written::default() }
     }
 
     /// The row, to read.
     #[must_use]
     pub fn as_row(&self) -> Row<'_> {
         Row::new(self.body, self.number)
+    }
+
+    /// Notes what the record is now, to [`restore`](Self::restore) it. Costs nothing.
+    #[must_use]
+    pub fn mark(&mut self) -> Mark {
+        self.kept = Written { edits: self.body.edits.len(), text: self.body.text.len() };
+        Mark { entry: self.body.rows[self.number], written: self.kept }
+    }
+
+    /// Makes the record what it was at the mark, which must be of this very row, with no other changed since.
+    pub fn restore(&mut self, mark: Mark) {
+        let Mark { entry, written } = mark;
+        self.body.bytes -= self.body.weigh(&self.body.rows[self.number]);
+        self.body.edits.truncate(written.edits);
+        self.body.text.truncate(written.text);
+        self.body.rows[self.number] = entry;
+        self.body.bytes += self.body.weigh(&entry);
+        self.forget_index();
     }
 
     /// `. = parse_json!(.message)`: checks the whole message (syntax, UTF-8, depth) and makes it the record. The bytes
@@ -76,6 +110,7 @@ impl<'a> RowMut<'a> {
         let own = &mut self.body.rows[self.number];
         own.form = Form::Object;
         own.is_plain = shape.has_plain_keys();
+        own.has_newlines = shape.has_newlines;
         Ok(shape)
     }
 
@@ -111,6 +146,7 @@ impl<'a> RowMut<'a> {
             self.settle_edits();
             return self.set(path, json);
         }
+        self.body.rows[self.number].has_newlines |= memchr::memchr(b'\n', json).is_some();
         let from = self.body.text.len();
         spot.write(json, &mut self.body.text);
         let to = self.body.text.len();
@@ -138,7 +174,7 @@ impl<'a> RowMut<'a> {
         debug_assert!(json::validate(json).is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
         let entry = self.body.rows[self.number];
         self.body.bytes -= self.body.weigh(&entry);
-        self.body.unwrite(&entry);
+        self.body.unwrite(&entry, self.kept);
         let range = self.body.write(json);
         let own = &mut self.body.rows[self.number];
         own.move_to(range);
@@ -146,8 +182,13 @@ impl<'a> RowMut<'a> {
         own.edits = NO_EDIT;
         own.form = Form::Object;
         own.is_plain = false;
+        own.has_newlines = memchr::memchr(b'\n', json).is_some();
         let own = *own;
         self.body.bytes += self.body.weigh(&own);
+        self.forget_index();
+    }
+
+    fn forget_index(&mut self) {
         if self.body.index.of(self.number).is_some() {
             self.body.index.forget();
         }
@@ -202,7 +243,8 @@ impl<'a> RowMut<'a> {
 
     /// Notes a splice behind those at the same place.
     fn splice(&mut self, cut: Range<usize>, text: Range<usize>) {
-        let number = crate::rows::narrow(self.body.edits.len());
+        self.own_edits();
+        let number = narrow(self.body.edits.len());
         self.body.bytes += text.len() as u64;
         let mut before = None;
         let mut next = self.body.rows[self.number].edits;
@@ -213,15 +255,29 @@ impl<'a> RowMut<'a> {
             next = edit.next;
         }
         self.body.edits.push(Edit {
-            at: crate::rows::narrow(cut.start),
-            until: crate::rows::narrow(cut.end),
-            from: crate::rows::narrow(text.start),
-            to: crate::rows::narrow(text.end),
+            at: narrow(cut.start),
+            until: narrow(cut.end),
+            from: narrow(text.start),
+            to: narrow(text.end),
             next,
         });
         match before {
             Some(before) => self.body.edits[before as usize].next = number,
             None => self.body.rows[self.number].edits = number,
+        }
+    }
+
+    /// Copies the edits made before the mark, so that those stay strung as they are.
+    fn own_edits(&mut self) {
+        let mut number = self.body.rows[self.number].edits;
+        if number == NO_EDIT || number as usize >= self.kept.edits {
+            return;
+        }
+        self.body.rows[self.number].edits = narrow(self.body.edits.len());
+        while let Some(edit) = self.body.edits.get(number as usize).copied() {
+            number = edit.next;
+            let next = if number == NO_EDIT { NO_EDIT } else { narrow(self.body.edits.len() + 1) };
+            self.body.edits.push(Edit { next, ..edit });
         }
     }
 }

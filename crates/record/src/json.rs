@@ -4,14 +4,17 @@
 //! other, and no escape for half a surrogate pair (it names no character). Everything else here takes text that a scan
 //! has accepted; on other text the answers mean nothing, but nothing panics.
 
+mod escape;
 mod find;
+mod invalid;
 mod scan;
 mod text;
 mod word;
 
 pub(crate) use find::{Members, field, first_field, key_is, skip_space};
 pub use find::{elements, find, members};
-pub use scan::{Invalid, MAX_DEPTH, Member, Shape, Why, scan};
+pub use invalid::{Invalid, Why};
+pub use scan::{MAX_DEPTH, Member, Shape, scan};
 pub use text::{quote, unquote};
 
 /// Checks that the whole of `text` is one JSON value.

@@ -19,7 +19,7 @@ mod row;
 mod rows;
 mod time;
 
-pub use edit::{NotAnObject, RowMut};
+pub use edit::{Mark, NotAnObject, RowMut};
 pub use origin::{JsonText, Origin};
 pub use path::{Key, Path, PathError, Segment};
 pub use row::{Form, Row};

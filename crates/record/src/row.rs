@@ -83,7 +83,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Appends the record as one JSON object. A message that is not UTF-8 is made so with U+FFFD; its bytes stay as they
+    /// Appends the record as one JSON object, with the white space that it came with. A message that is not UTF-8 is made so with U+FFFD; its bytes stay as they
     /// are in [`write_text`](Self::write_text).
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match (self.entry.form, self.origin()) {
@@ -114,6 +114,11 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.body.weigh(self.entry)
+    }
+
+    /// Whether it is an object with newlines among its white space.
+    pub(crate) fn has_newlines(&self) -> bool {
+        self.entry.has_newlines
     }
 
     /// Appends the bytes with the edits made.

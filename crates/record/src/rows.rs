@@ -135,7 +135,9 @@ impl Rows {
         body.rows.extend(ranges.map(|range| {
             assert!(range.start <= range.end && range.end <= slab.len(), "row outside of its slab");
             bytes += range.len() + size_of::<Entry>();
-            Entry::new(base + range.start..base + range.end, piece, form)
+            let mut entry = Entry::new(base + range.start..base + range.end, piece, form);
+            entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', &slab[range]).is_some();
+            entry
         }));
         body.bytes += bytes as u64;
     }
@@ -149,6 +151,7 @@ impl Rows {
         body.text.extend_from_slice(bytes);
         let mut entry = Entry::new(from..body.text.len(), piece, form);
         entry.is_written = true;
+        entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', bytes).is_some();
         body.rows.push(entry);
         body.bytes += (bytes.len() + size_of::<Entry>()) as u64;
     }

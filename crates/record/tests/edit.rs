@@ -1,9 +1,12 @@
 //! Edits against a model that edits trees, and what edits leave as it was.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
+use tidegate_flow::Payload;
 use tidegate_record::{Form, Key, NotAnObject, Origin, Path, RowMut, Rows, Segment, Timestamp};
 
 fn origin() -> Arc<Origin> {
@@ -39,6 +42,8 @@ enum Edit {
     Remove(Path),
     Replace(Map<String, Value>),
     Index,
+    /// Edits that are taken back.
+    Undone(Vec<Edit>),
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
@@ -79,6 +84,13 @@ fn members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Str
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        6 => one_edit(),
+        1 => prop::collection::vec(one_edit(), 1..4).prop_map(Edit::Undone),
+    ]
+}
+
+fn one_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         6 => (member_path(), value()).prop_map(|(path, value)| Edit::Set(path, value)),
         2 => member_path().prop_map(Edit::Remove),
@@ -149,6 +161,26 @@ fn model_remove(value: &mut Value, path: &[Segment]) -> bool {
     }
 }
 
+/// Makes an edit on both sides. The model is not told of edits that are taken back, so it cannot tell what they find.
+fn make(edit: &Edit, row: &mut RowMut<'_>, model: &mut Value, is_final: bool) {
+    match edit {
+        Edit::Set(path, value) => {
+            row.set(path, value.to_string().as_bytes());
+            model_set(model, path.segments(), value.clone());
+        }
+        Edit::Remove(path) => {
+            let (own, other) = (row.remove(path), model_remove(model, path.segments()));
+            assert!(own == other || !is_final);
+        }
+        Edit::Replace(map) => {
+            *model = Value::Object(map.clone());
+            row.replace(model.to_string());
+        }
+        Edit::Index => row.index(),
+        Edit::Undone(_) => unreachable!("not within each other"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
@@ -164,20 +196,14 @@ proptest! {
         let mut rows = object(&text);
         for edit in &edits {
             let mut row = rows.row_mut(0);
-            match edit {
-                Edit::Set(path, value) => {
-                    row.set(path, value.to_string().as_bytes());
-                    model_set(&mut model, path.segments(), value.clone());
-                }
-                Edit::Remove(path) => {
-                    prop_assert_eq!(row.remove(path), model_remove(&mut model, path.segments()));
-                }
-                Edit::Replace(map) => {
-                    model = Value::Object(map.clone());
-                    row.replace(model.to_string());
-                }
-                Edit::Index => row.index(),
+            if let Edit::Undone(edits) = edit {
+                let mark = row.mark();
+                edits.iter().for_each(|edit| make(edit, &mut row, &mut model.clone(), false));
+                row.restore(mark);
+            } else {
+                make(edit, &mut row, &mut model, true);
             }
+            prop_assert_eq!(rows.weight().bytes.get(), rows.row(0).weight());
             for path in &asked {
                 let own = rows.row(0).get(path).map(|text| serde_json::from_slice::<Value>(&text).unwrap());
                 prop_assert_eq!(own.as_ref(), model_get(&model, path.segments()), "{} in {}", path, whole(&rows));
@@ -277,13 +303,32 @@ fn the_envelope_is_read_and_changed_like_any_field() {
 
 #[test]
 fn rewriting_a_row_over_and_over_holds_one_copy_of_it() {
-    use tidegate_flow::Payload;
     let mut rows = object(r#"{"a":1,"b":2}"#);
     for n in 0..1_000 {
         let mut row = rows.row_mut(0);
         row.set(&path(".c"), n.to_string().as_bytes());
         row.remove(&path(".c"));
+        let mark = row.mark();
+        row.set(&path(".c"), b"[1,2,3]");
+        row.remove(&path(".b"));
+        row.restore(mark);
     }
     assert!(rows.retained_bytes().get() < 2_000, "{}", rows.retained_bytes());
     assert_eq!(whole(&rows), r#"{"a":1,"b":2}"#);
+}
+
+#[test]
+fn rewriting_a_row_leaves_what_was_written_for_others_alone() {
+    let mut rows = Rows::from_texts(["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]);
+    for round in ["1", "22", "333"] {
+        for n in [0, 2, 1] {
+            let mut row = rows.row_mut(n);
+            row.replace(format!("{{\"n\":{n}}}"));
+            row.set(&path(".round"), round.as_bytes());
+        }
+        for n in 0..3 {
+            let text = rows.row(n).get(&path(".")).unwrap().into_owned();
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{{\"n\":{n},\"round\":{round}}}"));
+        }
+    }
 }

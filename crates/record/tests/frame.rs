@@ -1,5 +1,7 @@
 //! Framing against a naive splitter, with reads cut anywhere.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

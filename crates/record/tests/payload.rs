@@ -1,5 +1,7 @@
 //! The laws of a payload: weights add up, order is kept, nothing is lost, and the parts need no more than the whole.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -205,19 +207,38 @@ fn slabs_go_back_to_their_pool_with_the_last_row_on_them() {
 fn untouched_rows_side_by_side_are_one_slice_of_the_slab() {
     let (_pool, slabs) = slabs();
     let origin = Arc::new(Origin::new("test", Timestamp::default()));
+    // Rows of 9 bytes and a newline, four thousand bytes in all, pushed one by one.
     let mut own = Rows::default();
-    for _ in 0..5 {
-        own.push_ranges(&slabs[0], Form::Object, &origin, (0..100).map(|n| n * 10..n * 10 + 9));
-    }
-    let encoded = own.encode_slices(Encoder::default(), Vec::new());
-    assert_eq!(encoded.bytes(), 5_000);
-    assert_eq!(encoded.bytes_made(), 5_000, "a thousand bytes at a time are not worth a slice each");
-    let long = Slab::clone(&slabs[0]);
-    drop(encoded);
-    let mut own = Rows::default();
-    own.push_ranges(&long, Form::Object, &origin, (0..10).map(|n| n * 100..n * 100 + 99));
-    let mut wide = own.share();
-    wide.remove_rows(&[4]);
-    let encoded = wide.encode_slices(Encoder::default(), Vec::new());
-    assert_eq!(encoded.bytes(), 900);
+    let large = large_slab();
+    (0..400).for_each(|n| own.push_message(large.slice(n * 10..n * 10 + 9), &origin));
+    (0..400).for_each(|n| own.row_mut(n).parse_message().unwrap());
+    let slices = |rows: &Rows| {
+        let encoded = rows.encode_slices(Encoder::default(), Vec::new());
+        (encoded.slices().count(), encoded.bytes(), encoded.bytes_made())
+    };
+    assert_eq!(slices(&own), (2, 4_000, 1), "all but the last newline, which was not given");
+    let rest = own.split_off(Records::new(170));
+    assert!(own.append(rest).is_ok());
+    assert_eq!(slices(&own), (2, 4_000, 1), "also when the parts are joined again");
+    let mut whole = Rows::default();
+    whole.push_ranges(&large, Form::Object, &origin, (0..400).map(|n| n * 10..n * 10 + 9));
+    assert_eq!(slices(&whole), (1, 4_000, 0), "nothing is copied");
+    own.row_mut(300).set(&Path::field("x"), b"1");
+    assert_eq!(slices(&own), (2, 4_006, 1_006), "a short run is not worth a slice of its own");
+    own.remove_rows(&[0, 399]);
+    assert_eq!(slices(&own), (2, 3_986, 996));
+    let mut short = Rows::default();
+    short.push_ranges(&slabs[0], Form::Object, &origin, (0..100).map(|n| n * 10..n * 10 + 9));
+    assert_eq!(slices(&short), (1, 1_000, 1_000));
+}
+
+/// 400 lines of an object each, 4,000 bytes.
+fn large_slab() -> Slab {
+    let budget = Budget::new(mib(1));
+    let pool = SlabPool::new(budget.account("large", AccountSpec::holding(mib(1))).unwrap(), 8_192, 1);
+    let mut buffer = pool.try_slab(1).unwrap();
+    (0..400).for_each(|n| {
+        buffer.put(format!("{{\"n\":{}}}\n", 100 + n).as_bytes());
+    });
+    buffer.freeze()
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, OverBudget, Payload, Records, Spares,
-    StageClock, Time,
+    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, Outcome, OverBudget, Payload, Records,
+    ShedReason, Spares, StageClock, Time,
 };
 
 use crate::clock::edge_clock;
@@ -212,14 +212,50 @@ impl StageContext {
         batch.nack(nack);
     }
 
+    /// Removes the listed rows (ascending, distinct) from `batch` because they are not wanted, settles and counts them.
+    pub fn filter_rows<P: Payload>(&self, batch: &mut Batch<P>, rows: &[u32]) {
+        if !rows.is_empty() {
+            batch.settle_rows(rows, Outcome::Filtered);
+            self.count_lost(rows.len(), 0);
+        }
+    }
+
+    /// Removes the listed rows (ascending, distinct) from `batch` because of overload, settles and counts them.
+    pub fn shed_rows<P: Payload>(&self, batch: &mut Batch<P>, rows: &[u32], reason: ShedReason) {
+        if !rows.is_empty() {
+            batch.settle_rows(rows, Outcome::Shed);
+            let records = Records::from(rows.len());
+            self.counter.record(|flows| {
+                flows.shed.add(reason, records);
+                flows.held -= records;
+            });
+        }
+    }
+
+    /// Removes the listed rows (ascending, distinct) from `batch` and gives each back to its source with the reason.
+    pub fn refuse_rows<P: Payload>(&self, batch: &mut Batch<P>, rows: Vec<(u32, Nack)>) {
+        let numbers: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
+        batch.payload.remove_rows(&numbers);
+        batch.meta.deadlines.remove_rows(&numbers);
+        self.count_lost(0, rows.len());
+        // From the last row to the first, so that the numbers of the rows before stay true.
+        for (row, nack) in rows.into_iter().rev() {
+            batch.ticket.settle_rows(&[row], nack);
+        }
+    }
+
+    /// Counts the rows that records became beyond the first of each, and records that became none.
+    pub fn count_expanded(&self, born: usize, none: usize) {
+        self.counter.record(|flows| {
+            flows.born += Records::from(born);
+            flows.held += Records::from(born);
+        });
+        self.count_lost(none, 0);
+    }
+
     /// Counts records that left the stage without being sent on.
     pub(crate) fn count_lost(&self, filtered: usize, refused: usize) {
-        let (filtered, refused) = (Records::from(filtered), Records::from(refused));
-        self.counter.record(|flows| {
-            flows.filtered += filtered;
-            flows.returned += refused;
-            flows.held -= filtered + refused;
-        });
+        count_lost(&self.counter, filtered, refused);
     }
 
     /// Whether one refused record stops the stage.
@@ -233,8 +269,28 @@ impl StageContext {
     }
 }
 
-/// A panic in user code as a refusal for good.
-pub(crate) fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
+/// Counts records that were sent on.
+pub(crate) fn count_sent(counter: &FlowCounter, records: u32) {
+    let records = Records::new(u64::from(records));
+    counter.record(|flows| {
+        flows.output += records;
+        flows.held -= records;
+    });
+}
+
+/// Counts records that left a stage without being sent on.
+pub(crate) fn count_lost(counter: &FlowCounter, filtered: usize, refused: usize) {
+    let (filtered, refused) = (Records::from(filtered), Records::from(refused));
+    counter.record(|flows| {
+        flows.filtered += filtered;
+        flows.returned += refused;
+        flows.held -= filtered + refused;
+    });
+}
+
+/// A panic in user code, as `catch_unwind` gives it, as a refusal for good.
+#[must_use]
+pub fn panic_nack(panic: &(dyn Any + Send)) -> Nack {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_string())

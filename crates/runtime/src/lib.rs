@@ -4,6 +4,7 @@
 //! [`stage`] (one loop for every stage), [`egress`] (where it leaves), [`settle`] (acks go back), [`drain`] (how it
 //! stops), [`clock`] (time accounting).
 
+pub mod blocking;
 pub mod calls;
 pub mod clock;
 pub mod context;
@@ -32,13 +33,14 @@ pub mod sink;
 pub mod source;
 pub mod testkit;
 
+pub use blocking::blocking;
 pub use build::{
     BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder,
     Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
-pub use context::{AfterFault, Backoff, StageContext, Supervision};
+pub use context::{AfterFault, Backoff, StageContext, Supervision, panic_nack};
 pub use dead_letter::DeadLetter;
 pub use drain::{Intake, KillSwitch};
 pub use egress::{Accepted, Sink, SinkPolicy};

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use tidegate_flow::{Batch, Cause, Payload, Records};
 
-use crate::context::{StageContext, panic_nack};
+use crate::context::{StageContext, count_sent, panic_nack};
 use crate::edge::{Control, Event};
 
 /// Where a stage takes its batches from.
@@ -75,6 +75,16 @@ pub trait Outlet<P: Payload>: Send + 'static {
 
     /// Completes when [`consumer_is_idle`](Outlet::consumer_is_idle) has become true.
     fn poll_consumer_idle(&mut self, _task: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    /// Whether it has work under way (several deliveries at once) that goes on while the stage waits for input.
+    fn is_working(&self) -> bool {
+        false
+    }
+
+    /// Goes on with the work under way. Completes when [`ready`](Outlet::ready) must be called before more is taken.
+    fn poll_work(&mut self, _task: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 }
@@ -151,8 +161,15 @@ impl<I: Inlet, O: Outlet<I::Payload>> Stage<I, O> {
         {
             return Self::pass_on(event, inlet, outlet, context).await;
         }
-        let event = inlet.next(context).await;
-        Self::pass_on(event, inlet, outlet, context).await
+        if !outlet.is_working() {
+            let event = inlet.next(context).await;
+            return Self::pass_on(event, inlet, outlet, context).await;
+        }
+        tokio::select! {
+            biased;
+            event = inlet.next(context) => Self::pass_on(event, inlet, outlet, context).await,
+            () = poll_fn(|task| outlet.poll_work(task)) => Ok(None),
+        }
     }
 
     async fn pass_on(
@@ -211,10 +228,6 @@ impl StageContext {
     }
 
     pub(crate) fn count_sent(&self, records: u32) {
-        let records = Records::new(u64::from(records));
-        self.counter().record(|flows| {
-            flows.output += records;
-            flows.held -= records;
-        });
+        count_sent(self.counter(), records);
     }
 }

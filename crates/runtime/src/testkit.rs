@@ -14,7 +14,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use cancel::{Cut, drop_at_every_await};
-pub use context::lone_context;
+pub use context::{lone_context, set_time};
 pub use sink::{ProbeSink, TestSink};
 pub use source::{ScriptedSource, TestSource};
 

@@ -48,7 +48,8 @@ const BANS: &[Ban] = &[
     },
     Ban {
         calls: &["thread :: sleep"],
-        applies: |_| true,
+        // The tool plays slow peers; clippy asks it for a reason at each place.
+        applies: |scope| !scope.is_tool(),
         instead: "wait for the condition itself, or use tokio's time under a paused clock; a real sleep is a slow guess",
     },
     Ban {
@@ -218,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn real_sleeps_are_banned_even_in_tests() {
+    fn real_sleeps_are_banned_even_in_tests_but_not_in_the_tool() {
         assert_eq!(check("crates/flow/tests/a.rs", "fn f() { std::thread::sleep(d); }"), 1);
-        assert_eq!(check("xtask/src/a.rs", "fn f() { thread::sleep(d); }"), 1);
+        assert_eq!(check("xtask/src/a.rs", "fn f() { thread::sleep(d); }"), 0);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct BuildContext {
     pub data_dir: PathBuf,
     /// The name of this machine, for the field `host` of records that are read here.
     pub host: Option<Arc<str>>,
+    /// The node that is being built; empty where none is.
+    pub node: Arc<str>,
     /// The pipeline, once it runs.
     pub observed: Observed,
     /// The counters of the components.
@@ -24,7 +26,19 @@ impl BuildContext {
     /// A context with this data folder, no host name, and no pipeline.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), host: None, observed: Observed::default(), meters: Meters::default() }
+        Self {
+            data_dir: data_dir.into(),
+            host: None,
+            node: Arc::from(""),
+            observed: Observed::default(),
+            meters: Meters::default(),
+        }
+    }
+
+    /// For the node of this name.
+    #[must_use]
+    pub fn for_node(&self, node: &Arc<str>) -> Self {
+        Self { node: Arc::clone(node), ..self.clone() }
     }
 
     /// With this name of the machine.

@@ -1,11 +1,13 @@
 //! `blackhole`: takes records and forgets them, at a rate if one is given: to try a pipeline out, and to play a slow sink.
 //!
 //! * **Emits** nothing.
-//! * **Blocks** as long as `rate` says.
+//! * **Blocks** as long as `rate` and `latency` say.
 //! * **Sheds** nothing.
 //! * **Settles** a record as delivered when it was taken.
 //! * **Completes** with its input.
 //! * **Fails** never.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::Acknowledgements;
-use crate::value::Rate;
+use crate::value::{Period, Rate};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
@@ -34,6 +36,9 @@ rate: 5k/s
 pub struct Blackhole {
     /// At most so many records in so much time. Default: no limit.
     pub rate: Option<Rate>,
+    /// Each batch takes at least so long, as with a remote that is far away. Default: no time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Period>,
     /// Whether sources wait for it.
     pub acknowledgements: Acknowledgements,
 }
@@ -50,7 +55,8 @@ impl SinkConfig for Blackhole {
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
-        slot.sink(SinkPolicy::default(), Hole { rate: self.rate, free_at: None });
+        let latency = self.latency.map_or(Duration::ZERO, Period::get);
+        slot.sink(SinkPolicy::default(), Hole { rate: self.rate, latency, free_at: None });
         Ok(())
     }
 }
@@ -58,19 +64,22 @@ impl SinkConfig for Blackhole {
 /// The sink at work.
 struct Hole {
     rate: Option<Rate>,
+    latency: Duration,
     /// When what was taken so far has passed.
     free_at: Option<Instant>,
 }
 
 impl Sink<Rows> for Hole {
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
+        let now = Instant::now();
+        let mut until = now + self.latency;
         if let Some(rate) = self.rate {
             let records = u32::try_from(payload.weight().records.get()).unwrap_or(u32::MAX);
-            // tidy: allow(banned-calls): tokio's clock, which tests pause
-            let now = Instant::now();
-            let from = self.free_at.map_or(now, |free_at| free_at.max(now));
-            let until = from + rate.interval() * records;
-            self.free_at = Some(until);
+            let free_at = self.free_at.map_or(now, |free_at| free_at.max(now)) + rate.interval() * records;
+            self.free_at = Some(free_at);
+            until = until.max(free_at);
+        }
+        if until > now {
             sleep_until(until).await;
         }
         Ok(Accepted::All)

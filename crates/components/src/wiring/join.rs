@@ -74,13 +74,18 @@ impl<'a> Edges<'a> {
 
     /// For each output of a node with named ones an edge where several nodes take it, and the fork behind that.
     fn junctions(&self, builder: &PipelineBuilder, at: usize) -> Vec<Option<Port<Rows>>> {
+        let outputs = self.layout.outputs(at);
         let junction = |output: &Output| {
-            let name = output.name.as_ref().filter(|_| output.to.len() > 1)?;
-            let (port, flow) = builder.boxed_port(EdgeSpec::new(format!("{}.{name}", self.names[at])).max_producers(1));
+            let is_one_of_several = output.name.is_some() || outputs.len() > 1;
+            if !is_one_of_several || output.to.len() < 2 {
+                return None;
+            }
+            let name = format!("{}.{}", self.names[at], output.name.as_deref().unwrap_or("main"));
+            let (port, flow) = builder.boxed_port(EdgeSpec::new(name).max_producers(1));
             flow.fork_to(&self.branches(output));
             Some(port)
         };
-        self.layout.outputs(at).iter().map(junction).collect()
+        outputs.iter().map(junction).collect()
     }
 
     fn branches(&self, output: &Output) -> Vec<(&Port<Rows>, bool)> {
@@ -142,7 +147,7 @@ impl Parts {
                 (Part::Source(source), _) => Ok(Waiting::Source(source)),
                 (Part::Transform(transform), flow) => {
                     heads.extend(flow.map(|flow| (at, flow)));
-                    transform.build(cx).map(Waiting::Transform)
+                    transform.build(&cx.for_node(&name)).map(Waiting::Transform)
                 }
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {
@@ -186,6 +191,9 @@ impl Parts {
             Waiting::Transform(BuiltTransform::Choice(chooser)) => {
                 Some(Stage { steps: Vec::new(), end: edges.choice(at, chooser) })
             }
+            Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
+                Some(Stage { steps: vec![(step, holds)], end: edges.choice(at, chooser) })
+            }
             Waiting::Source(_) | Waiting::Done => None,
         }
     }
@@ -204,6 +212,10 @@ impl Parts {
             match std::mem::replace(&mut self.parts[at], Waiting::Done) {
                 Waiting::Transform(BuiltTransform::Step { step, holds }) => steps.push((step, holds)),
                 Waiting::Transform(BuiltTransform::Choice(chooser)) => {
+                    return Some(Stage { steps, end: edges.choice(at, chooser) });
+                }
+                Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
+                    steps.push((step, holds));
                     return Some(Stage { steps, end: edges.choice(at, chooser) });
                 }
                 Waiting::Source(_) | Waiting::Done => return None,

@@ -108,7 +108,10 @@ fn outputs_of(node: &Node) -> Vec<Output> {
             if names.is_empty() {
                 return one();
             }
-            names.into_iter().map(|name| Output { name: Some(name.into()), to: Vec::new() }).collect()
+            names
+                .into_iter()
+                .map(|name| Output { name: (!name.is_empty()).then(|| name.into()), to: Vec::new() })
+                .collect()
         }
     }
 }
@@ -119,7 +122,7 @@ fn is_fused(nodes: &[Node], outputs: &[Vec<Output>], at: usize) -> bool {
     if !matches!(node.part, Part::Transform(_)) || node.buffer.is_some() || node.inputs.len() != 1 {
         return false;
     }
-    outputs.iter().flatten().any(|output| output.name.is_none() && output.to == [at])
+    outputs.iter().any(|outputs| matches!(outputs.as_slice(), [only] if only.name.is_none() && only.to == [at]))
 }
 
 /// Sinks as they say; other nodes where any node behind them is required. Where no sink is, all are: somebody must

@@ -96,14 +96,32 @@ impl SinkSlot<'_> {
         self
     }
 
+    /// Changes what the sink is given.
+    pub fn step(mut self, step: impl tidegate_runtime::Transform<Rows, Out = Rows>) -> Self {
+        self.flow = self.flow.step(Box::new(step), Weight::ZERO, true);
+        self
+    }
+
+    /// Puts several sinks of one kind into the place, each of which is given the next batch when it is free: the order of
+    /// the batches is given up. Otherwise as [`sink`](Self::sink).
+    pub fn sinks<S: Sink<Rows>>(self, policy: SinkPolicy, sinks: Vec<S>) {
+        let options = options(policy, self.dead_letters);
+        self.flow.sink_pool(&self.name, sinks, options);
+    }
+
     /// Puts the sink into its place, to be retried and timed out as `policy` says. What it refuses for good goes to the
     /// dead letters of its node.
     pub fn sink<S: Sink<Rows>>(self, policy: SinkPolicy, sink: S) {
-        let mut options = SinkOptions::default().policy(policy);
-        if let Some(port) = self.dead_letters {
-            options = options.dead_letters(port);
-        }
+        let options = options(policy, self.dead_letters);
         self.flow.sink_with(&self.name, sink, options);
+    }
+}
+
+fn options(policy: SinkPolicy, dead_letters: Option<&Port<Rows>>) -> SinkOptions<'_, Rows> {
+    let options = SinkOptions::default().policy(policy);
+    match dead_letters {
+        Some(port) => options.dead_letters(port),
+        None => options,
     }
 }
 

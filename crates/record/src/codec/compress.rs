@@ -156,7 +156,7 @@ impl std::error::Error for CompressError {}
 pub struct Limits {
     /// Bytes of output at most.
     pub bytes: usize,
-    /// Bytes of output for a byte of input at most, above the first 64 KiB of output.
+    /// Bytes of output for a byte of input at most, above the first MiB of output.
     pub ratio: usize,
 }
 
@@ -168,7 +168,7 @@ impl Default for Limits {
 }
 
 /// Output up to this size is always let through, whatever the ratio, in bytes.
-const ALWAYS_FINE: usize = 64 << 10;
+const ALWAYS_FINE: usize = 1 << 20;
 
 /// Why compressed input was refused: an error of who sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -212,13 +212,21 @@ impl Encoder {
             Codec::Json => Form::Object,
             Codec::Text => Form::Message,
         };
-        entry.form == form && !entry.has_edits()
+        entry.form == form && !entry.has_edits() && !entry.has_newlines
     }
 
+    /// Writes a row. An object is one line, whatever white space was in it; text is what it is.
     fn write_row(self, row: Row<'_>, envelope: &mut Envelope, out: &mut Vec<u8>) {
         match (self.codec, row.form()) {
             (Codec::Text, _) => row.write_text(out),
-            (Codec::Json, Form::Object) => row.write_edited(out),
+            (Codec::Json, Form::Object) => {
+                let from = out.len();
+                row.write_edited(out);
+                if row.has_newlines() {
+                    // Only white space: in a string they are escaped.
+                    out[from..].iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+                }
+            }
             (Codec::Json, Form::Message) => envelope.write(row, out),
         }
     }

@@ -1,8 +1,8 @@
 //! [`scan`]: one pass over a JSON text that checks all of it and notes where the members of the object stand.
 
-use std::fmt;
-
-use super::find::{Members, skip_space};
+use super::escape::escape;
+use super::find::Members;
+use super::invalid::{Invalid, Why, invalid};
 use super::{Kind, kind, word};
 
 /// How many containers may stand within each other, the outermost counted. As deep as `serde_json` reads, so that what
@@ -36,6 +36,8 @@ pub struct Shape {
     /// Whether a number is too long or too large to be sure that it fits 64 bits: more than 18 digits, or an exponent
     /// of more than two.
     pub has_wide_numbers: bool,
+    /// Whether a newline is among the white space, so that the text is more than one line.
+    pub has_newlines: bool,
 }
 
 impl Shape {
@@ -52,71 +54,6 @@ impl Shape {
     }
 }
 
-/// Why a text is not JSON, and where.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Invalid {
-    /// The byte at which it ceases to be JSON.
-    pub at: usize,
-    /// What is wrong there.
-    pub why: Why,
-}
-
-/// What can be wrong with a JSON text.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
-    /// The text ends too early.
-    End,
-    /// A value was expected.
-    Value,
-    /// A key in quotes was expected.
-    Key,
-    /// A colon was expected.
-    Colon,
-    /// A comma or the end of the object or array was expected.
-    Comma,
-    /// A number is not written as JSON wants it.
-    Number,
-    /// There is no such escape.
-    Escape,
-    /// An escape stands for half a surrogate pair.
-    Surrogate,
-    /// A control character must be escaped.
-    Control,
-    /// The text is not UTF-8.
-    Utf8,
-    /// Deeper than [`MAX_DEPTH`].
-    Depth,
-    /// Something follows the value.
-    Trailing,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::End => "the text ends too early",
-            Self::Value => "expected a value",
-            Self::Key => "expected a key in double quotes",
-            Self::Colon => "expected a colon",
-            Self::Comma => "expected a comma or the end of the object or array",
-            Self::Number => "malformed number",
-            Self::Escape => "no such escape",
-            Self::Surrogate => "half of a surrogate pair",
-            Self::Control => "control character in a string; escape it",
-            Self::Utf8 => "not UTF-8",
-            Self::Depth => "nested too deeply",
-            Self::Trailing => "expected the end of the text",
-        })
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid JSON at byte {}: {}", self.at, self.why)
-    }
-}
-
-impl std::error::Error for Invalid {}
-
 /// Checks that the whole of `text` is one JSON value, and notes the members of the outermost object in `members` (which
 /// is emptied first; it stays empty for other values, and for an object of more than 256 members).
 ///
@@ -124,11 +61,12 @@ impl std::error::Error for Invalid {}
 /// Where and why it is not.
 pub fn scan(text: &[u8], members: &mut Vec<Member>) -> Result<Shape, Invalid> {
     members.clear();
-    let mut scan = Scan { text, at: skip_space(text, 0), ..Scan::default() };
+    let mut scan = Scan { text, ..Scan::default() };
+    scan.space();
     let start = scan.at;
     scan.run(members)?;
     let end = scan.at;
-    scan.at = skip_space(text, end);
+    scan.space();
     if scan.at != text.len() {
         return Err(scan.invalid(Why::Trailing));
     }
@@ -207,11 +145,12 @@ impl Scan<'_> {
             {
                 member.value_end = narrow(self.at);
             }
-            self.at = skip_space(self.text, self.at);
+            self.space();
             let in_object = self.open & 1 == 1;
             match self.peek() {
                 Some(b',') => {
-                    self.at = skip_space(self.text, self.at + 1);
+                    self.at += 1;
+                    self.space();
                     if in_object {
                         self.key(members)?;
                     }
@@ -231,10 +170,18 @@ impl Scan<'_> {
         self.text.get(self.at).copied()
     }
 
-    #[cold]
+    /// Goes to the first byte that is no white space.
+    #[inline(always)]
+    fn space(&mut self) {
+        while let Some(byte @ (b' ' | b'\t' | b'\n' | b'\r')) = self.peek() {
+            self.shape.has_newlines |= byte == b'\n';
+            self.at += 1;
+        }
+    }
+
+    #[inline(always)]
     fn invalid(&self, why: Why) -> Invalid {
-        let why = if self.at >= self.text.len() { Why::End } else { why };
-        Invalid { at: self.at, why }
+        invalid(self.text, self.at, why)
     }
 
     /// Enters a container, and stops at the first byte in it that is no white space.
@@ -245,7 +192,8 @@ impl Scan<'_> {
         }
         self.depth += 1;
         self.open = (self.open << 1) | u128::from(is_object);
-        self.at = skip_space(self.text, self.at + 1);
+        self.at += 1;
+        self.space();
         Ok(())
     }
 
@@ -268,12 +216,13 @@ impl Scan<'_> {
         self.shape.has_escaped_keys |= has_escapes;
         let key_end = self.at - 1;
         if self.peek() != Some(b':') {
-            self.at = skip_space(self.text, self.at);
+            self.space();
             if self.peek() != Some(b':') {
                 return Err(self.invalid(Why::Colon));
             }
         }
-        self.at = skip_space(self.text, self.at + 1);
+        self.at += 1;
+        self.space();
         if self.depth == 1 && members.len() <= MAX_NOTED {
             self.note(key, key_end, members);
         }
@@ -316,7 +265,7 @@ impl Scan<'_> {
                 }
                 Some(b'\\') => {
                     has_escapes = true;
-                    self.escape()?;
+                    self.at = escape(self.text, self.at + 1)?;
                 }
                 Some(byte) if byte < 0x20 => return Err(self.invalid(Why::Control)),
                 // Only within eight bytes of the end of the text.
@@ -329,51 +278,6 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads an escape.
-    fn escape(&mut self) -> Result<(), Invalid> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
-                let unit = self.unit()?;
-                if (0xDC00..0xE000).contains(&unit) {
-                    return Err(self.invalid(Why::Surrogate));
-                }
-                if (0xD800..0xDC00).contains(&unit) {
-                    self.low_surrogate()?;
-                }
-            }
-            Some(_) => return Err(self.invalid(Why::Escape)),
-            None => return Err(self.invalid(Why::End)),
-        }
-        Ok(())
-    }
-
-    /// Reads the escape of a low surrogate, which must come next.
-    fn low_surrogate(&mut self) -> Result<(), Invalid> {
-        if self.text.get(self.at..self.at + 2) != Some(b"\\u") {
-            return Err(self.invalid(Why::Surrogate));
-        }
-        self.at += 1;
-        let unit = self.unit()?;
-        if (0xDC00..0xE000).contains(&unit) { Ok(()) } else { Err(self.invalid(Why::Surrogate)) }
-    }
-
-    /// Reads `u` and four hexadecimal digits.
-    fn unit(&mut self) -> Result<u32, Invalid> {
-        let mut unit = 0;
-        for offset in 1..=4 {
-            let digit = self.text.get(self.at + offset).and_then(|byte| char::from(*byte).to_digit(16));
-            let Some(digit) = digit else {
-                self.at += offset;
-                return Err(self.invalid(Why::Escape));
-            };
-            unit = unit * 16 + digit;
-        }
-        self.at += 5;
-        Ok(unit)
-    }
-
     #[inline(always)]
     fn literal(&mut self, word: &[u8]) -> Result<(), Invalid> {
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -381,8 +285,8 @@ impl Scan<'_> {
             self.at += word.len();
             return Ok(());
         }
-        self.at += rest.iter().zip(word).take_while(|(have, want)| have == want).count();
-        Err(self.invalid(Why::Value))
+        let alike = rest.iter().zip(word).take_while(|(have, want)| have == want).count();
+        Err(invalid(self.text, self.at + alike, Why::Value))
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use tidegate_flow::{Bytes, Slab};
 
 use super::pieces::Pieces;
+use crate::edit::Written;
 use crate::json::{self, Invalid, Member, Shape};
 use crate::row::Form;
 
@@ -25,12 +26,14 @@ pub(crate) struct Entry {
     pub(crate) is_written: bool,
     /// Whether its bytes are an object that was seen to have no key with an escape, and none twice at the top level.
     pub(crate) is_plain: bool,
+    /// Whether it is an object with newlines among its white space.
+    pub(crate) has_newlines: bool,
 }
 
 impl Entry {
     pub(crate) fn new(range: Range<usize>, piece: u32, form: Form) -> Self {
         let (start, end) = (narrow(range.start), narrow(range.end));
-        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false }
+        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false, has_newlines: false }
     }
 
     pub(crate) fn range(&self) -> Range<usize> {
@@ -229,23 +232,23 @@ impl Body {
 
     /// Frees what was written for a row, where that is the last of the side buffer: rows are mostly changed one after
     /// another, so a row that is written over and over holds one copy of itself.
-    pub(crate) fn unwrite(&mut self, entry: &Entry) {
-        let own = if entry.is_written { entry.range() } else { self.text.len()..self.text.len() };
-        let (mut first, mut bytes) = (own.start, own.len());
-        let (mut first_edit, mut edits) = (self.edits.len(), 0);
+    /// What was written before `kept` stays.
+    pub(crate) fn unwrite(&mut self, entry: &Entry, kept: Written) {
+        let (mut text, mut edits) = (Tail::default(), Tail::default());
+        if entry.is_written {
+            text.add(entry.range(), kept.text);
+        }
         let mut number = entry.edits;
         while let Some(edit) = self.edits.get(number as usize) {
-            first = first.min(edit.from as usize);
-            bytes += edit.text().len();
-            first_edit = first_edit.min(number as usize);
-            edits += 1;
+            text.add(edit.text(), kept.text);
+            edits.add(number as usize..number as usize + 1, kept.edits);
             number = edit.next;
         }
-        if first + bytes == self.text.len() {
+        if let Some(first) = text.whole(self.text.len()) {
             self.text.truncate(first);
         }
-        if first_edit + edits == self.edits.len() {
-            self.edits.truncate(first_edit);
+        if let Some(first) = edits.whole(self.edits.len()) {
+            self.edits.truncate(first);
         }
     }
 
@@ -305,5 +308,27 @@ pub(crate) fn narrow(offset: usize) -> u32 {
     match u32::try_from(offset) {
         Ok(offset) => offset,
         Err(_) => panic!("a batch with more than 4 GiB in one slab or side buffer"),
+    }
+}
+
+/// Ranges that perhaps are the end of a buffer.
+#[derive(Default)]
+struct Tail {
+    first: Option<usize>,
+    length: usize,
+}
+
+impl Tail {
+    /// Adds a range, unless it stands before `kept`.
+    fn add(&mut self, range: Range<usize>, kept: usize) {
+        if range.start >= kept {
+            self.length += range.len();
+            self.first = Some(self.first.map_or(range.start, |first| first.min(range.start)));
+        }
+    }
+
+    /// Where the ranges begin, if nothing stands behind or between them in a buffer of this length.
+    fn whole(&self, length: usize) -> Option<usize> {
+        self.first.filter(|first| first + self.length == length)
     }
 }

@@ -56,14 +56,15 @@ impl Pieces {
         number
     }
 
-    /// The number of the piece that holds the bytes of `slab`, and at which offset: the last one where it holds them
-    /// already, else a new one.
+    /// The number of the piece that holds the bytes of `slab`, and at which offset: the last one where that stands in the
+    /// same buffer and not behind it, else a new one.
     pub(crate) fn place(&mut self, slab: &Slab, origin: &Arc<Origin>) -> (u32, usize) {
-        if let Some(last) = self.more.last().or(self.first.as_ref())
+        let number = super::body::narrow(self.len());
+        if let Some(last) = self.more.last_mut().or(self.first.as_mut())
             && (Arc::ptr_eq(&last.origin, origin) || last.origin == *origin)
-            && let Some(offset) = offset_within(&last.slab, slab)
+            && let Some(offset) = last.slab.extend_over(slab)
         {
-            return (super::body::narrow(self.len() - 1), offset);
+            return (number - 1, offset);
         }
         (self.push(Piece { slab: slab.clone(), origin: Arc::clone(origin) }), 0)
     }
@@ -86,11 +87,4 @@ impl Pieces {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.more.capacity() * size_of::<Piece>()
     }
-}
-
-/// Where in `outer` the bytes of `inner` stand, if they do. Both are alive, so equal addresses are equal bytes.
-fn offset_within(outer: &Slab, inner: &Slab) -> Option<usize> {
-    let offset = (inner.as_ptr() as usize).checked_sub(outer.as_ptr() as usize)?;
-    let is_within = !inner.is_empty() && offset + inner.len() <= outer.len();
-    (is_within || (inner.is_empty() && outer.is_empty())).then_some(if inner.is_empty() { 0 } else { offset })
 }

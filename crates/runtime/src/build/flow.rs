@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidegate_flow::{Batch, EdgeId, EdgeSpec, Items, Payload, StageId, Weigh};
+use tidegate_flow::{Batch, EdgeId, EdgeSpec, Items, Payload, StageId, Weigh, Weight};
 
 use super::draft::{Launcher, PipelineBuilder};
 use super::launch::StageLaunch;
 use super::options::SinkOptions;
 use crate::context::Supervision;
-use crate::dead_letter::DeadLetterPort;
 use crate::edge::{EdgeRx, EdgeTx};
-use crate::egress::{Sink, SinkOutlet};
+use crate::egress::{Delivery, PoolOutlet, Sink, SinkOutlet, SinkPolicy};
 use crate::fused::Fused;
 use crate::inlet::EdgeInlet;
-use crate::outlet::EdgeOutlet;
+use crate::outlet::{EdgeOutlet, Side};
+use crate::probe::Due;
 use crate::records::{Identity, Records};
 use crate::stage::{Inlet, Outlet, Stage};
 use crate::transform::{Pass, Then, Transform};
@@ -172,17 +172,41 @@ where
 
     /// Ends in a sink, with options: retries, a timeout, a dead letter port.
     pub fn sink_with<S: Sink<V::Out>>(self, name: &str, sink: S, options: SinkOptions<'_, V::Out>) {
-        let stage = self.builder.lock().end_in_sink(self.stage, name);
-        let dead_letters = options.dead_letters.map(|port| self.builder.side_producer(port, stage));
-        let policy = options.policy;
+        let (dead_letters, policy) = self.end_in_sink(name, options);
         self.finish(move |launch| {
-            let dead_letters = dead_letters.map(|side| {
-                let mut port = DeadLetterPort::new(side);
-                port.open(&launch.context());
-                port
-            });
-            SinkOutlet::new(sink, policy, launch.clock(), dead_letters, launch.spares())
+            let dead_letters = dead_letters.map(|side| launch.dead_letters(side));
+            let tools = launch.delivery_tools(launch.due.clone(), dead_letters.is_some());
+            SinkOutlet::new(Delivery::new(sink, policy, tools, launch.spares()), dead_letters)
         });
+    }
+
+    /// Ends in several sinks of one kind, each of which is given the next batch when it is free: as many deliveries are
+    /// under way at once as there are sinks. The order of the batches is given up, that of the records in one is kept;
+    /// retries, time limits and dead letters are those of the options, for each delivery on its own.
+    pub fn sink_pool<S: Sink<V::Out>>(self, name: &str, sinks: Vec<S>, options: SinkOptions<'_, V::Out>) {
+        if sinks.is_empty() {
+            self.refuse(format!("\"{name}\" is a pool of no sinks; give it at least one"));
+        }
+        let (dead_letters, policy) = self.end_in_sink(name, options);
+        let largest = self.builder.lock().batch;
+        // Each batch under way takes a settle slot, and is charged, until it was answered.
+        let others = sinks.len().saturating_sub(1) as u64;
+        let held = |each: u64| each.saturating_mul(others);
+        self.holds(Weight::new(held(largest.records.get()), held(largest.bytes.get())));
+        self.finish(move |launch| {
+            let dead_letters = dead_letters.map(|side| launch.dead_letters(side));
+            let keeps = dead_letters.is_some();
+            let delivery = |sink| {
+                Delivery::new(sink, policy.clone(), launch.delivery_tools(Due::default(), keeps), launch.spares())
+            };
+            PoolOutlet::new(sinks.into_iter().map(delivery).collect(), dead_letters)
+        });
+    }
+
+    /// Notes that the flow ends in a sink; gives the producer for its dead letters.
+    fn end_in_sink(&self, name: &str, options: SinkOptions<'_, V::Out>) -> (Option<Side<V::Out>>, SinkPolicy) {
+        let stage = self.builder.lock().end_in_sink(self.stage, name);
+        (options.dead_letters.map(|port| self.builder.side_producer(port, stage)), options.policy)
     }
 
     pub(super) fn send_to(self, end: EdgeEnd<V::Out>) {

@@ -13,9 +13,12 @@ use tidegate_flow::{
 use super::flow::{EdgeEnd, EdgeStart};
 use crate::clock::{Clock, edge_clock};
 use crate::context::{StageContext, Supervision};
+use crate::dead_letter::DeadLetterPort;
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
+use crate::egress::DeliveryTools;
 use crate::ingress::{Classifier, Companion, IngressSettings, Source, SourceContext, SourceInlet};
+use crate::outlet::Side;
 use crate::probe::{Due, SourceProbe};
 use crate::settle::{SettleProbe, settle_loop};
 use crate::spares::SpareLists;
@@ -119,6 +122,19 @@ impl StageLaunch<'_> {
         let EdgeStart { id, mut rx } = start;
         rx.set_clock(edge_clock(&self.times, id));
         rx
+    }
+
+    /// What a delivery of this stage needs; `due` is where it says how long it may wait.
+    pub(super) fn delivery_tools(&self, due: Due, keeps_letters: bool) -> DeliveryTools {
+        let (times, counter) = (self.times.clone(), self.counter.clone());
+        DeliveryTools { clock: self.clock(), times, due, counter, keeps_letters }
+    }
+
+    /// A port for dead letters, with the stage's clock in it.
+    pub(super) fn dead_letters<P: Payload>(&self, side: Side<P>) -> DeadLetterPort<P> {
+        let mut port = DeadLetterPort::new(side);
+        port.open(&self.context());
+        port
     }
 
     pub(super) fn source_inlet<S: Source>(

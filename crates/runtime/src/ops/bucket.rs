@@ -3,10 +3,11 @@
 //! A token bucket as in RFC 2697, with one difference: what costs more than a whole bucket passes when the bucket is
 //! full and leaves it in debt, so that it is late but never stuck, and the rate holds in the long run.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tidegate_flow::Time;
+
+use super::recent::Recent;
 
 /// The most keys that [`KeyedBuckets`] remembers.
 pub const MAX_KEYS: usize = 10_000;
@@ -83,99 +84,35 @@ fn sane(cost: f64) -> f64 {
 pub struct KeyedBuckets {
     rate: f64,
     burst: f64,
-    capacity: usize,
-    places: HashMap<u64, usize>,
-    /// The buckets, as a list from the key used last to the one used least recently.
-    nodes: Vec<Node>,
-    first: usize,
-    last: usize,
+    buckets: Recent<u64, TokenBucket>,
 }
-
-#[derive(Debug)]
-struct Node {
-    key: u64,
-    bucket: TokenBucket,
-    before: usize,
-    behind: usize,
-}
-
-/// No place.
-const NOWHERE: usize = usize::MAX;
 
 impl KeyedBuckets {
     /// The bytes that one key takes, with its part of the table.
-    pub const KEY_BYTES: usize = size_of::<Node>() + 2 * (size_of::<u64>() + size_of::<usize>() + 1);
+    pub const KEY_BYTES: usize = Recent::<u64, TokenBucket>::KEY_BYTES;
 
     /// No keys yet. Holds at most `capacity` (1 to [`MAX_KEYS`]).
     #[must_use]
     pub fn new(rate: f64, burst: f64, capacity: usize) -> Self {
-        let capacity = capacity.clamp(1, MAX_KEYS);
-        Self { rate, burst, capacity, places: HashMap::new(), nodes: Vec::new(), first: NOWHERE, last: NOWHERE }
+        Self { rate, burst, buckets: Recent::new(capacity.min(MAX_KEYS)) }
     }
 
     /// Takes `cost` from the bucket of `key` if it is there.
     pub fn try_take(&mut self, key: u64, cost: f64, now: Time) -> bool {
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None => self.add(key, now),
-        };
-        if self.first != place {
-            self.unlink(place);
-            self.link_first(place);
-        }
-        self.nodes[place].bucket.try_take(cost, now)
+        let (rate, burst) = (self.rate, self.burst);
+        self.buckets.get_or_insert_with(key, || TokenBucket::new(rate, burst, now)).0.try_take(cost, now)
     }
 
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.buckets.len()
     }
 
     /// Whether no key was seen yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// A full bucket for a new key, in the place of the key used least recently where all places are taken.
-    fn add(&mut self, key: u64, now: Time) -> usize {
-        let node = Node { key, bucket: TokenBucket::new(self.rate, self.burst, now), before: NOWHERE, behind: NOWHERE };
-        let place = if self.nodes.len() < self.capacity {
-            self.nodes.push(node);
-            self.nodes.len() - 1
-        } else {
-            let place = self.last;
-            self.unlink(place);
-            self.places.remove(&self.nodes[place].key);
-            self.nodes[place] = node;
-            place
-        };
-        self.places.insert(key, place);
-        self.link_first(place);
-        place
-    }
-
-    fn unlink(&mut self, place: usize) {
-        let (before, behind) = (self.nodes[place].before, self.nodes[place].behind);
-        match before {
-            NOWHERE => self.first = behind,
-            before => self.nodes[before].behind = behind,
-        }
-        match behind {
-            NOWHERE => self.last = before,
-            behind => self.nodes[behind].before = before,
-        }
-    }
-
-    fn link_first(&mut self, place: usize) {
-        let second = std::mem::replace(&mut self.first, place);
-        self.nodes[place].before = NOWHERE;
-        self.nodes[place].behind = second;
-        match second {
-            NOWHERE => self.last = place,
-            second => self.nodes[second].before = place,
-        }
+        self.buckets.is_empty()
     }
 }
 
@@ -242,27 +179,5 @@ mod tests {
         assert!(!buckets.try_take(1, 1.0, millis(3)));
         assert!(buckets.try_take(2, 1.0, millis(4)), "2 begins anew");
         assert!(buckets.try_take(3, 1.0, millis(5)), "and has taken the place of 3");
-    }
-
-    #[test]
-    fn the_list_of_keys_is_sound_under_any_use() {
-        let mut buckets = KeyedBuckets::new(1.0, 1.0, 7);
-        let mut recent: Vec<u64> = Vec::new();
-        let mut random = 1_u64;
-        for _ in 0..5_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let key = (random >> 33) % 12;
-            recent.retain(|known| *known != key);
-            recent.insert(0, key);
-            recent.truncate(7);
-            buckets.try_take(key, 1.0, Time::ZERO);
-            let mut listed = Vec::new();
-            let mut at = buckets.first;
-            while at != NOWHERE {
-                listed.push(buckets.nodes[at].key);
-                at = buckets.nodes[at].behind;
-            }
-            assert_eq!(listed, recent);
-        }
     }
 }

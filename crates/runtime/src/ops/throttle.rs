@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use tidegate_flow::{Batch, Bytes, Items, Lease, Outcome, Payload, Records, ShedReason, Time, Weigh};
+use tidegate_flow::{Batch, Bytes, Items, Lease, Payload, ShedReason, Time, Weigh};
 
 use super::bucket::{KeyedBuckets, MAX_KEYS, TokenBucket};
 use crate::context::StageContext;
@@ -139,7 +139,10 @@ struct Delayed<P> {
 }
 
 impl<P: Payload, C: Cost<P>> Throttle<P, C> {
-    pub(crate) fn new(spec: ThrottleSpec, cost: C) -> Self {
+    /// A throttle on its own, for pipelines put together at run time. The caller has made sure that the rate and the
+    /// burst of `spec` are above zero.
+    #[must_use]
+    pub fn new(spec: ThrottleSpec, cost: C) -> Self {
         let bucket = TokenBucket::new(spec.rate, spec.burst, Time::ZERO);
         Self { spec, cost, bucket, costs: Vec::new(), rest: None }
     }
@@ -177,14 +180,7 @@ impl<P: Payload, C: Cost<P>> Throttle<P, C> {
 
 /// Sheds the listed rows of a batch and passes on what is left.
 fn shed<P: Payload>(mut batch: Batch<P>, rows: &[u32], out: &mut Option<Batch<P>>, cx: &StageContext) {
-    let records = Records::from(rows.len());
-    if !rows.is_empty() {
-        batch.settle_rows(rows, Outcome::Shed);
-        cx.counter().record(|flows| {
-            flows.shed.add(ShedReason::Throttle, records);
-            flows.held -= records;
-        });
-    }
+    cx.shed_rows(&mut batch, rows, ShedReason::Throttle);
     if batch.records() > 0 {
         *out = Some(batch);
     }

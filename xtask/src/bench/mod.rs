@@ -3,6 +3,9 @@
 //! The core benchmark measures what metrics cost against itself without them. That second binary is built here, with
 //! `--cfg tidegate_unmetered` and in a target directory of its own, and handed over in `TIDEGATE_BENCH_UNMETERED`.
 
+mod process;
+mod program;
+
 use std::path::PathBuf;
 
 use crate::shell::{self, Fail};
@@ -17,10 +20,13 @@ pub(crate) fn missing(workspace: &Workspace) -> Option<&'static str> {
 /// Runs the named bench.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
     let Some((name, rest)) = args.split_first() else {
-        return Err(Fail::usage("which bench? The benches are: core"));
+        return Err(Fail::usage("which bench? The benches are: core, program"));
     };
+    if name == "program" {
+        return program::run(workspace, rest);
+    }
     if name != "core" {
-        return Err(Fail::usage(format!("there is no bench `{name}`; the benches are: core")));
+        return Err(Fail::usage(format!("there is no bench `{name}`; the benches are: core, program")));
     }
     if let Some(why) = missing(workspace) {
         return Err(Fail::red(format!("cannot bench: {why}")));

@@ -1,0 +1,66 @@
+//! The HTTP server: routes and answers.
+
+use std::future::Future;
+use std::io;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::limited::Limited;
+use crate::metrics;
+use crate::shown::Shown;
+
+/// Serves `shown` on `listener` until `stop` completes, then finishes the answers that were begun.
+///
+/// # Errors
+/// The listener is broken.
+pub async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let routes = Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics_text))
+        .route("/health/live", get(live))
+        .route("/health/progress", get(progress))
+        .with_state(shown);
+    axum::serve(Limited::new(listener), routes).with_graceful_shutdown(stop).await
+}
+
+async fn index(State(shown): State<Shown>) -> String {
+    let what = match shown.view() {
+        Some(view) => format!("pipeline \"{}\"\n{}\n", view.name(), view.bottleneck()),
+        None => "no pipeline is running\n".to_owned(),
+    };
+    format!("{what}\n/metrics\n/health/live\n/health/progress\n")
+}
+
+async fn metrics_text(State(shown): State<Shown>) -> Response {
+    match metrics::encode(shown.view()) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n")).into_response()
+        }
+    }
+}
+
+async fn live() -> &'static str {
+    "alive\n"
+}
+
+async fn progress(State(shown): State<Shown>) -> Response {
+    let Some(view) = shown.view() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no pipeline is running\n").into_response();
+    };
+    let stalls = view.stalls();
+    if stalls.is_empty() {
+        return "progressing\n".into_response();
+    }
+    let text: String = stalls.iter().map(|stall| format!("{stall}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}

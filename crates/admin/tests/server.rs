@@ -1,0 +1,114 @@
+//! The server beside a pipeline that runs, asked over a real socket.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate_admin::{MAX_CONNECTIONS, Shown, metrics, serve};
+use tidegate_runtime::{Pipeline, Running, sink, source};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+struct Bench {
+    address: SocketAddr,
+    shown: Shown,
+    stop: oneshot::Sender<()>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+async fn bench() -> Bench {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // tidy: allow(banned-calls): it carries one message
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shown = Shown::default();
+    let server = tokio::spawn(serve(listener, shown.clone(), async { drop(stopped.await) }));
+    Bench { address, shown, stop, server }
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+fn pipeline() -> Running {
+    let builder = Pipeline::builder("shop");
+    builder
+        .source("orders", source::iter(0..1_000_u64))
+        .filter(|n| n % 2 == 0)
+        .edge("to-store")
+        .sink("store", sink::for_each(|_: u64| {}));
+    builder.build().unwrap().start()
+}
+
+#[tokio::test]
+async fn every_metric_is_there_with_its_labels_and_the_figures_are_the_ledgers() {
+    let bench = bench().await;
+    let running = pipeline();
+    let view = running.view();
+    bench.shown.show(view.clone());
+    running.wait().await;
+    let (status, text) = get(bench.address, "/metrics").await;
+    assert_eq!(status, 200);
+    for metric in metrics::METRICS {
+        let line = format!("# HELP {}", metric.name);
+        assert!(text.contains(&line), "{} is missing in {text}", metric.name);
+    }
+    assert!(text.contains("tidegate_records_total{name=\"orders\",kind=\"source\",flow=\"filtered\"} 500.0"), "{text}");
+    assert!(text.contains("tidegate_source_records_total{source=\"orders\",outcome=\"delivered\"} 500.0"), "{text}");
+    assert!(text.contains("tidegate_source_in_flight_records{source=\"orders\"} 0.0"), "{text}");
+    assert!(text.contains("tidegate_edge_fill_bytes{edge=\"to-store\"} 0.0"), "{text}");
+    assert!(text.contains("tidegate_stage_seconds_total{stage=\"orders\",state=\"busy\"}"), "{text}");
+    assert!(text.trim_end().ends_with("# EOF"), "{text}");
+    drop(bench.stop);
+    bench.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn health_says_that_it_lives_and_whether_it_moves() {
+    let bench = bench().await;
+    assert_eq!(get(bench.address, "/health/live").await.0, 200);
+    let (status, text) = get(bench.address, "/health/progress").await;
+    assert_eq!(status, 503);
+    assert!(text.contains("no pipeline is running"));
+    let running = pipeline();
+    bench.shown.show(running.view());
+    assert_eq!(get(bench.address, "/health/progress").await.0, 200);
+    assert!(get(bench.address, "/").await.1.contains("pipeline \"shop\""));
+    assert_eq!(get(bench.address, "/nothing").await.0, 404);
+    running.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_makes_progress_unhealthy_and_names_it() {
+    let builder = Pipeline::builder("stuck").stall_after(Duration::from_secs(1));
+    let never = tidegate_runtime::sink::for_each_async(|_: u64| std::future::pending::<()>());
+    builder.source("numbers", source::iter(0..10_u64)).edge("to-remote").sink("remote", never);
+    let running = builder.build().unwrap().start();
+    let mut stalls = running.view().watch_stalls();
+    stalls.next().await.unwrap();
+    let shown = Shown::default();
+    shown.show(running.view());
+    let text = metrics::encode(shown.view()).unwrap();
+    assert!(text.contains("tidegate_stalls 1.0"), "{text}");
+    assert!(running.view().stalls()[0].to_string().contains("remote"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_a_further_one_waits_for_its_turn() {
+    let bench = bench().await;
+    let mut idle = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        idle.push(TcpStream::connect(bench.address).await.unwrap());
+    }
+    let late = tokio::spawn(get(bench.address, "/health/live"));
+    tokio::task::yield_now().await;
+    idle.clear();
+    assert_eq!(late.await.unwrap().0, 200);
+}

@@ -1,0 +1,150 @@
+//! `dead_letters`: writes records that another sink refused for good to a file, each with the reason.
+//!
+//! * **Accepted** means written to the file: the kernel has it. Such records settle as dead-lettered, and their sources
+//!   do not send them again.
+//! * **Blocks** while the disk does, and while it is full; the sink that refused the records waits then.
+//! * **Sheds** nothing.
+//! * **Settles** a batch when all of it was written.
+//! * **Completes** when the sinks that send to it have.
+//! * **Fails** never.
+//!
+//! A line is an object: `time` (when it was written), `node` (that gave the record up), `attempts`, `cause`, and `record`.
+//! The file grows as long as something is wrong, unless `rotate` says otherwise.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_flow::{Meta, Nack, Share as _};
+use tidegate_record::JsonText;
+use tidegate_runtime::{Accepted, Sink, SinkPolicy, blocking};
+use tokio::time::Instant;
+
+use super::file::{OpenFiles, Rotation, file_fault};
+use crate::Rows;
+use crate::clock::wall_time;
+use crate::contract::{BuildContext, Check, SinkConfig, SinkKind, StartError};
+use crate::wiring::SinkSlot;
+
+/// The entry of the list.
+pub const KIND: SinkKind =
+    SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE);
+
+const EXAMPLE: &str = "\
+type: dead_letters
+path: /var/lib/tidegate/refused.ndjson
+";
+
+/// Writes records that a sink refused for good to a file, each with the reason.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetters {
+    /// The file. Default: one named after the node, in the folder `dead_letters` of `data_dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// When the file is put aside and begun anew. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Rotation>,
+}
+
+impl DeadLetters {
+    /// Where they are written by a node of this name.
+    #[must_use]
+    pub fn path_of(&self, node: &str, cx: &BuildContext) -> PathBuf {
+        let default = || cx.data_dir.join("dead_letters").join(format!("{node}.ndjson"));
+        self.path.clone().unwrap_or_else(default)
+    }
+}
+
+impl SinkConfig for DeadLetters {
+    fn check(&self, at: &mut Check<'_>) {
+        if self.path.as_ref().is_some_and(|path| path.file_name().is_none()) {
+            at.refuse("path", "names no file").help("write a path such as \"refused.ndjson\"");
+        }
+        if let Some(rotation) = &self.rotate {
+            at.under("rotate", |at| rotation.check(at));
+        }
+    }
+
+    fn accepted(&self) -> &'static str {
+        "written to the file, with the reason: it survives the process, not a loss of power"
+    }
+
+    fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
+        let path = self.path_of(slot.name(), slot.context());
+        let files = OpenFiles::new(1, Duration::from_secs(30), self.rotate.clone());
+        let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
+        slot.sink(policy, LetterSink { path, files: Arc::new(Mutex::new(files)) });
+        Ok(())
+    }
+}
+
+struct LetterSink {
+    path: PathBuf,
+    files: Arc<Mutex<OpenFiles>>,
+}
+
+/// Appends a line for each row.
+fn write_letters(rows: &Rows, meta: &Meta, out: &mut Vec<u8>) {
+    let time = JsonText::string(&wall_time().to_string());
+    let (node, attempts, cause) = match &meta.dead_letter {
+        Some(note) => (&*note.origin, note.attempts, note.nack.cause.as_str()),
+        None => ("", 0, "sent here by the plan"),
+    };
+    let (node, cause) = (JsonText::string(node), JsonText::string(cause));
+    for row in rows.iter() {
+        out.extend_from_slice(b"{\"time\":");
+        out.extend_from_slice(time.as_bytes());
+        out.extend_from_slice(b",\"node\":");
+        out.extend_from_slice(node.as_bytes());
+        out.extend_from_slice(format!(",\"attempts\":{attempts},\"cause\":").as_bytes());
+        out.extend_from_slice(cause.as_bytes());
+        out.extend_from_slice(b",\"record\":");
+        row.write_json(out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl Sink<Rows> for LetterSink {
+    async fn deliver(&mut self, payload: &mut Rows, meta: &Meta) -> Result<Accepted, Nack> {
+        let (rows, meta, path, files) = (payload.share(), meta.clone(), self.path.clone(), Arc::clone(&self.files));
+        let written = blocking(move || {
+            let mut text = Vec::new();
+            write_letters(&rows, &meta, &mut text);
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            files.append(&path, &mut [IoSlice::new(&text)], false, now).map_err(|error| file_fault(&path, &error))
+        });
+        written.await?.map(|()| Accepted::All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_flow::{Note, Time};
+
+    use super::*;
+
+    #[test]
+    fn a_letter_says_what_and_why() {
+        let nack = Nack::permanent("the \"receiver\"\nsaid no");
+        let note = Note { nack, origin: "search".into(), attempts: 3, at: Time::ZERO };
+        let meta = Meta { dead_letter: Some(Arc::new(note)), ..Meta::default() };
+        let mut rows = Rows::from_texts([r#"{"a":1}"#, "plain"]);
+        rows.row_mut(0).parse_message().unwrap();
+        let mut text = Vec::new();
+        write_letters(&rows, &meta, &mut text);
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["node"], &lines[0]["attempts"]), (&"search".into(), &3.into()));
+        assert_eq!(
+            (&lines[0]["cause"], &lines[1]["record"]["message"]),
+            (&"the \"receiver\"\nsaid no".into(), &"plain".into())
+        );
+        assert_eq!(lines[0]["record"], serde_json::json!({"a": 1}));
+    }
+}

@@ -1,0 +1,232 @@
+//! `file`: writes records to files, named by time and by fields of the record.
+//!
+//! * **Accepted** means written to the file: the kernel has it, and it survives the end of this process. With
+//!   `fsync: every_batch` it is on the disk and survives a loss of power.
+//! * **Blocks** while the disk does, and while it is full: the batch is tried again, and goes on when there is room.
+//! * **Sheds** nothing.
+//! * **Settles** a batch when all of it was written. What was written of one that failed is cut off again, so that no file
+//!   has half a record. A record that lacks a field of the path is refused for good.
+//! * **Completes** with its input, when everything is written (and with `fsync: on_flush`, on the disk).
+//! * **Fails** never.
+//!
+//! Each batch is written to its file in one piece: with compression as one member (gzip) or frame (zstd) of its own, which
+//! `gzip -d`, `zstd -d` and whoever reads such files take as one stream. So a file is whole after each batch, whatever
+//! happens to the process; small batches compress worse, which `batch` can change.
+
+mod open;
+mod rotate;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_flow::{Meta, Nack, Share as _, mib};
+use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
+
+pub(super) use self::open::OpenFiles;
+pub use self::rotate::Rotation;
+pub(super) use self::write::fault as file_fault;
+use self::write::{Job, Writer};
+use super::encode::with_fields;
+use crate::Rows;
+use crate::contract::{Check, Depth, SinkConfig, SinkKind, StartError};
+use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
+use crate::template::{Template, Zone};
+use crate::value::Period;
+use crate::wiring::SinkSlot;
+
+/// The entry of the list.
+pub const KIND: SinkKind =
+    SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE);
+
+const EXAMPLE: &str = "\
+type: file
+path: /var/log/archive/app-%Y-%m-%d-{{ host }}.ndjson.zst
+encoding:
+  codec: json
+compression: zstd
+";
+
+/// Writes records to files, named by time and by fields of the record.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The file, with places that each record fills: `%Y-%m-%d` and other specifiers of `strftime` for its time (that of
+    /// `.timestamp`, or of its read), `{{ field }}` for a field. Folders are made as they are needed.
+    pub path: String,
+    /// How a record is written.
+    pub encoding: Encoding,
+    /// How records are told apart. Default: a newline behind each.
+    #[serde(default)]
+    pub framing: SinkFraming,
+    /// How files are compressed. Default: not at all.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Whose clocks the times in `path` are told by: `local`, `UTC`, or a name like `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// A file that nothing was written to for so long is closed with the next batch. Default: 30 s.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout_secs: Period,
+    /// At most so many files are open; of more, the one that was used least recently is closed. Default: 64.
+    #[serde(default = "max_open_files")]
+    pub max_open_files: u32,
+    /// When what was written is made to reach the disk. Default: `never`, which leaves it to the kernel.
+    #[serde(default)]
+    pub fsync: Fsync,
+    /// When a file is put aside and begun anew. Default: never; names by time do the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Rotation>,
+    /// How much is written at once. Default: 1 MiB, or what came in 100 ms (with compression: 1 s).
+    #[serde(default)]
+    pub batch: Batch,
+    /// Whether sources wait for it.
+    #[serde(default)]
+    pub acknowledgements: Acknowledgements,
+}
+
+/// How files are compressed.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip, level 6.
+    Gzip,
+    /// Zstandard, level 3.
+    Zstd,
+}
+
+/// When what was written is made to reach the disk.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fsync {
+    /// When the kernel likes. A loss of power loses what was accepted in the last half minute or so.
+    #[default]
+    Never,
+    /// When the pipeline is flushed and when it ends.
+    OnFlush,
+    /// Before a batch counts as accepted.
+    #[serde(alias = "every batch")]
+    EveryBatch,
+}
+
+const fn idle_timeout() -> Period {
+    Period::secs(30)
+}
+
+const fn max_open_files() -> u32 {
+    64
+}
+
+const MOST_OPEN_FILES: u32 = 4_096;
+
+impl File {
+    fn template(&self) -> Result<Template, StartError> {
+        if self.path.is_empty() || self.path.ends_with('/') {
+            return Err(StartError::new("names no file").help("write a path such as \"out-%Y-%m-%d.ndjson\""));
+        }
+        Template::parse(&self.path).map_err(|error| StartError::new(error.to_string()))
+    }
+
+    fn zone(&self) -> Result<Zone, StartError> {
+        let name = self.timezone.as_deref().unwrap_or("UTC");
+        Zone::parse(name).ok_or_else(|| {
+            StartError::new(format!("no time zone is called \"{name}\""))
+                .help("write one like `Europe/Berlin`, `UTC` or `local`")
+        })
+    }
+
+    fn limits(&self) -> BatchLimits {
+        let linger = if self.compression == Compression::None { 100 } else { 1_000 };
+        let defaults = BatchLimits::records(65_536).bytes(mib(1)).linger(std::time::Duration::from_millis(linger));
+        self.batch.limits(defaults)
+    }
+
+    fn check_surroundings(&self, template: &Template, at: &mut Check<'_>) {
+        let before = PathBuf::from(template.prefix());
+        let folder = if template.prefix().ends_with('/') { Some(before.as_path()) } else { before.parent() };
+        let Some(nearest) = folder.and_then(|folder| folder.ancestors().find(|path| path.exists())) else { return };
+        let is_read_only = std::fs::metadata(nearest).is_ok_and(|about| about.permissions().readonly());
+        if !nearest.is_dir() {
+            at.refuse("path", format!("{} is no folder", nearest.display())).help("choose a path within a folder");
+        } else if is_read_only {
+            at.refuse("path", format!("the folder {} cannot be written to", nearest.display()))
+                .help("choose another folder, or change its permissions");
+        }
+    }
+}
+
+impl SinkConfig for File {
+    fn check(&self, at: &mut Check<'_>) {
+        at.under("encoding", |at| self.encoding.check(at));
+        at.under("batch", |at| self.batch.check(at));
+        for (key, error) in [("path", self.template().err()), ("timezone", self.zone().err())] {
+            if let Some(error) = error {
+                let problem = at.refuse(key, error.text);
+                if let Some(help) = error.help {
+                    problem.help(help);
+                }
+            }
+        }
+        if !(1..=MOST_OPEN_FILES).contains(&self.max_open_files) {
+            at.refuse("max_open_files", format!("{} is not from 1 to {MOST_OPEN_FILES}", self.max_open_files));
+        }
+        if let Some(rotation) = &self.rotate {
+            at.under("rotate", |at| rotation.check(at));
+        }
+        if at.depth() == Depth::Surroundings
+            && let Ok(template) = self.template()
+        {
+            self.check_surroundings(&template, at);
+        }
+    }
+
+    fn accepted(&self) -> &'static str {
+        match self.fsync {
+            Fsync::Never | Fsync::OnFlush => "written to the file: it survives the process, not a loss of power",
+            Fsync::EveryBatch => "written to the file and synced to the disk",
+        }
+    }
+
+    fn required(&self) -> bool {
+        self.acknowledgements.enabled
+    }
+
+    fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
+        let writer = Writer::new(&self, self.template()?, self.zone()?);
+        let slot = with_fields(slot, &self.encoding).batch(self.limits());
+        let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
+        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)) });
+        Ok(())
+    }
+}
+
+/// Hands batches to the writer, which works where it may block. One at a time.
+struct FileSink {
+    writer: Arc<Mutex<Writer>>,
+}
+
+impl FileSink {
+    async fn with_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Result<T, Nack> {
+        let writer = Arc::clone(&self.writer);
+        blocking(move || work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+impl Sink<Rows> for FileSink {
+    async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
+        let job = Job { rows: payload.share() };
+        self.with_writer(move |writer| writer.write(job)).await?
+    }
+
+    async fn flush(&mut self) -> Result<(), Nack> {
+        self.with_writer(Writer::flush).await?
+    }
+}

@@ -1,0 +1,250 @@
+//! Lets records pass at a rate: all together, or those of each key on their own.
+//!
+//! * **Emits** what the rate allows, in order.
+//! * **Blocks** its input with `when_over: shape`: what is over the rate waits, and the pressure travels upstream.
+//! * **Sheds** what is over the rate with `when_over: shed`, which is what Vector does, counted with the reason `throttle`.
+//! * **Settles** what was shed as shed.
+//! * **Completes** with its input, when what waits has passed.
+//! * **Fails** never.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
+use tidegate_record::Row;
+use tidegate_remap::Condition;
+use tidegate_runtime::ops::{Cost, KeyedBuckets, MAX_KEYS, Throttle as Pace};
+use tidegate_runtime::{OverRate, StageContext, Step, ThrottleSpec, Transform};
+
+use super::condition::ConditionText;
+use super::edits::{Decision, Edits};
+use crate::Rows;
+use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
+use crate::template::{RowClock, Template, Zone};
+use crate::value::Period;
+
+/// The entry in the list of transforms.
+pub const KIND: TransformKind = TransformKind::of::<Throttle>(
+    "throttle",
+    "Lets records pass at a rate; what is over it waits or is shed.",
+    "type: throttle\nthreshold: 1000\nwindow_secs: 1\nwhen_over: shape\n",
+);
+
+/// Lets records pass at a rate; what is over it waits or is shed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// So many records may pass in each window; also the most that pass at once after a pause.
+    pub threshold: u32,
+    /// The length of the window.
+    #[serde(alias = "window")]
+    pub window_secs: Period,
+    /// Records for which this text is the same share a rate: `{{ host }}`. Without it, or where a record lacks the field,
+    /// all share one. The 10 000 keys used last are remembered; one that was forgotten begins with a full window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_field: Option<String>,
+    /// Records that this is true of pass and are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<ConditionText>,
+    /// What happens to records that are over the rate. Default: `shed`.
+    #[serde(default)]
+    pub when_over: WhenOver,
+}
+
+/// What happens to records that are over the rate.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOver {
+    /// They wait, and what is behind them too. Not with `key_field`: one key would hold up all others.
+    Shape,
+    /// They are shed and counted.
+    #[default]
+    Shed,
+}
+
+impl Throttle {
+    fn key(&self) -> Result<Option<Template>, StartError> {
+        let parse = |text: &String| Template::parse(text).map_err(|error| StartError::new(error.to_string()));
+        self.key_field.as_ref().map(parse).transpose()
+    }
+
+    /// Records a second, and at once.
+    fn rate(&self) -> (f64, f64) {
+        let burst = f64::from(self.threshold);
+        (burst / self.window_secs.get().as_secs_f64(), burst)
+    }
+}
+
+impl TransformConfig for Throttle {
+    fn check(&self, at: &mut Check<'_>) {
+        if self.threshold == 0 {
+            at.refuse("threshold", "nothing would ever pass").help("set it to at least 1");
+        }
+        if self.window_secs.get().is_zero() {
+            at.refuse("window_secs", "is no time at all").help("set it above zero, such as 1");
+        }
+        if let Err(error) = self.key() {
+            at.refuse("key_field", error.text);
+        }
+        if self.key_field.is_some() && self.when_over == WhenOver::Shape {
+            at.refuse("when_over", "records cannot wait per key: those of one key would hold up all others")
+                .help("use `when_over: shed`, or a `route` with a throttle behind each output");
+        }
+        if let Some(exclude) = &self.exclude {
+            exclude.check("exclude", at);
+        }
+    }
+
+    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        let (rate, burst) = self.rate();
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(StartError::new("a throttle needs a threshold and a window above zero"));
+        }
+        let exclude = self.exclude.as_ref().map(|text| text.build("exclude")).transpose()?;
+        if let Some(key) = self.key()? {
+            let step = ByKey::new(KeyedBuckets::new(rate, burst, MAX_KEYS), key, exclude);
+            return Ok(BuiltTransform::holding(step, ByKey::holds()));
+        }
+        let (over, waiting) = match self.when_over {
+            WhenOver::Shape => (OverRate::Shape, Weight { records: Records::new(1), bytes: Bytes::ZERO }),
+            WhenOver::Shed => (OverRate::Enforce, Weight::ZERO),
+        };
+        let spec = ThrottleSpec { over, ..ThrottleSpec::shape(rate).burst(burst) };
+        Ok(BuiltTransform::holding(Pace::new(spec, Counted { exclude }), waiting))
+    }
+}
+
+/// A record costs 1, and one that is excluded nothing.
+struct Counted {
+    exclude: Option<Condition>,
+}
+
+impl Cost<Rows> for Counted {
+    fn each(&self) -> Option<f64> {
+        self.exclude.is_none().then_some(1.0)
+    }
+
+    fn of_rows(&mut self, payload: &Rows, costs: &mut Vec<f64>) {
+        let Some(exclude) = &mut self.exclude else { return };
+        costs.extend(payload.iter().map(|row| if exclude.matches(row) { 0.0 } else { 1.0 }));
+    }
+}
+
+/// A rate for each key; sheds what is over it. Keys are known by a hash of 64 bits: two with one hash share a rate.
+struct ByKey {
+    buckets: KeyedBuckets,
+    key: Template,
+    exclude: Option<Condition>,
+    clock: RowClock,
+    text: String,
+    edits: Edits,
+    /// Pays for the keys.
+    lease: Lease,
+}
+
+impl ByKey {
+    fn new(buckets: KeyedBuckets, key: Template, exclude: Option<Condition>) -> Self {
+        let (clock, edits) = (RowClock::new(Zone::Utc), Edits::default());
+        Self { buckets, key, exclude, clock, text: String::new(), edits, lease: Lease::none() }
+    }
+
+    /// What the keys take. Tables double, so that up to twice the keys are allocated.
+    fn holds() -> Weight {
+        Weight { records: Records::ZERO, bytes: Bytes::from(2 * MAX_KEYS * KeyedBuckets::KEY_BYTES) }
+    }
+}
+
+impl Transform<Rows> for ByKey {
+    type Out = Rows;
+
+    fn open(&mut self, cx: &StageContext) {
+        // The plan has reserved it.
+        self.lease = cx.held().try_lease(Self::holds().bytes).unwrap_or_default();
+    }
+
+    fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        let Self { buckets, key, exclude, clock, text, edits, .. } = self;
+        let now = cx.now();
+        edits.decide(&input.payload, |row: Row<'_>| {
+            if exclude.as_mut().is_some_and(|exclude| exclude.matches(row)) {
+                return Decision::Keep;
+            }
+            text.clear();
+            let mut hasher = DefaultHasher::new();
+            if key.render(row, clock, text).is_ok() {
+                text.hash(&mut hasher);
+            }
+            if buckets.try_take(hasher.finish(), 1.0, now) { Decision::Keep } else { Decision::Shed }
+        });
+        *out = edits.apply(input, ShedReason::Throttle, cx);
+        Step::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transforms::bench::{Bench, built, messages, problems};
+
+    #[test]
+    fn what_is_over_the_rate_is_shed_as_in_vector() {
+        let mut bench = Bench::new(built(r#"{"threshold": 2, "window_secs": 1}"#, KIND));
+        assert_eq!(bench.texts(["a", "b", "c", "d"]), ["a", "b"]);
+        bench.pass(Duration::from_millis(500));
+        assert_eq!(bench.texts(["e", "f"]), ["e"]);
+        assert_eq!((bench.flows().shed.total().get(), bench.flows().held.get()), (3, 3));
+    }
+
+    #[test]
+    fn what_is_over_the_rate_waits_in_order_and_nothing_is_lost() {
+        let mut bench = Bench::new(built(r#"{"threshold": 2, "window": "1s", "when_over": "shape"}"#, KIND));
+        let (out, step) = bench.process(Rows::from_texts(["a", "b", "c", "d", "e"]));
+        assert_eq!(messages(out), ["a", "b"]);
+        let (mut got, mut next) = (Vec::new(), step);
+        while let Step::WaitUntil(at) = next {
+            bench.pass(at.since(bench.now()));
+            let (out, step) = bench.resume();
+            got.extend(messages(out));
+            next = step;
+        }
+        assert_eq!((got.join(""), next), ("cde".to_owned(), Step::Done));
+        let millis = bench.now().since(tidegate_flow::Time::ZERO).as_millis();
+        assert!((1_500..1_510).contains(&millis), "{millis} ms for three more at two a second");
+        assert_eq!(bench.flows().shed.total().get(), 0);
+    }
+
+    #[test]
+    fn each_key_has_a_rate_of_its_own() {
+        let config = r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ message }}"}"#;
+        let mut bench = Bench::new(built(config, KIND));
+        assert_eq!(bench.texts(["a", "b", "a", "b", "c"]), ["a", "b", "c"]);
+        let mut bench = Bench::new(built(&config.replace("{{ message }}", "{{ nothing }}"), KIND));
+        assert_eq!(bench.texts(["a", "b"]), ["a"], "records without the field share one");
+    }
+
+    #[test]
+    fn what_is_excluded_passes_and_is_not_counted() {
+        for key in ["", r#", "key_field": "all""#] {
+            let config = format!(r#"{{"threshold": 1, "window_secs": 1, "exclude": ".message == \"x\""{key}}}"#);
+            let mut bench = Bench::new(built(&config, KIND));
+            assert_eq!(bench.texts(["x", "a", "x", "b", "x"]), ["x", "a", "x", "x"], "{config}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_reported_by_key() {
+        for (json, key) in [
+            (r#"{"threshold": 0, "window_secs": 1}"#, "threshold"),
+            (r#"{"threshold": 1, "window_secs": 0}"#, "window_secs"),
+            (r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ a"}"#, "key_field"),
+            (r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ a }}", "when_over": "shape"}"#, "when_over"),
+            (r#"{"threshold": 1, "window_secs": 1, "exclude": ")"}"#, "exclude"),
+        ] {
+            let keys: Vec<String> = problems(json, KIND).into_iter().map(|problem| problem.key).collect();
+            assert_eq!(keys, [key], "{json}");
+        }
+    }
+}

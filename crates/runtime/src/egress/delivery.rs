@@ -1,0 +1,260 @@
+//! [`Delivery`]: brings batches into one sink: tries again, halves, settles. What is given up is set aside for whoever
+//! owns the dead letter port.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use tidegate_flow::{
+    Batch, FlowCounter, Meta, Nack, NackKind, Outcome, Payload, Records, Spares, StageClock, Ticket, Time, Wait,
+};
+
+use super::{Accepted, Sink, SinkPolicy};
+use crate::clock::{Clock, waiting};
+use crate::context::{count_lost, count_sent, panic_nack};
+use crate::probe::Due;
+use crate::stage::Ended;
+
+/// What a delivery shares with its stage, so that it can go on while the stage's own loop waits for something else.
+#[derive(Clone)]
+pub(crate) struct DeliveryTools {
+    pub(crate) clock: Clock,
+    pub(crate) times: StageClock,
+    /// When the wait of this delivery ends at the latest.
+    pub(crate) due: Due,
+    pub(crate) counter: FlowCounter,
+    /// Whether what is refused for good goes to a dead letter port, or back to its source.
+    pub(crate) keeps_letters: bool,
+}
+
+/// A sink, and what is on its way into it.
+pub(crate) struct Delivery<S, P: Payload> {
+    sink: S,
+    policy: SinkPolicy,
+    spares: Spares<P>,
+    tools: DeliveryTools,
+    /// Parts of the batch in hand that wait for their turn; at most one for each halving.
+    pending: Vec<Attempt<P>>,
+    letters: Vec<Letter<P>>,
+}
+
+/// A batch on its way into the sink.
+struct Attempt<P> {
+    batch: Batch<P>,
+    tries: u32,
+}
+
+/// A record that was given up.
+pub(super) struct Letter<P> {
+    pub(super) batch: Batch<P>,
+    pub(super) nack: Nack,
+    pub(super) attempts: u32,
+}
+
+impl<P: Payload, S: Sink<P>> Delivery<S, P> {
+    pub(crate) fn new(sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
+        Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
+    }
+
+    /// Puts a batch in line.
+    pub(super) fn take(&mut self, batch: Batch<P>) {
+        self.pending.push(Attempt { batch, tries: 0 });
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+
+    /// Whether nothing is in line any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether something was given up that nobody has asked for yet.
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// What was given up since this was last asked.
+    pub(super) fn letters(&mut self) -> std::vec::Drain<'_, Letter<P>> {
+        self.letters.drain(..)
+    }
+
+    /// When what it waits for ends at the latest.
+    pub(super) fn due(&self) -> Due {
+        self.tools.due.clone()
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        let flush = self.sink.flush();
+        waiting(&self.tools.times, Wait::External, flush).await.map_err(|nack| Ended::Failed(nack.cause))
+    }
+
+    /// Delivers what is in line, until something was given up. What is dropped on the way is abandoned, never lost from
+    /// the count.
+    pub(super) async fn run(&mut self) -> Result<(), Ended> {
+        while self.letters.is_empty()
+            && let Some(mut attempt) = self.pending.pop()
+        {
+            if self.sink.is_closed() {
+                return Err(Ended::Cancelled);
+            }
+            let answer = self.deliver(&mut attempt.batch).await;
+            let hollow = attempt.batch.payload.weight().records != Records::new(u64::from(attempt.batch.records()));
+            match answer {
+                Ok(Accepted::All) => self.delivered(attempt.batch),
+                Ok(Accepted::Except(mut refused)) => {
+                    in_order(&mut refused, attempt.batch.records());
+                    if hollow {
+                        self.partly_gone(attempt.batch, &refused);
+                    } else {
+                        self.partly_delivered(attempt, refused).await?;
+                    }
+                }
+                // The rows are gone: there is nothing to try again with.
+                Err(nack) if hollow => self.refuse(attempt.batch, nack),
+                Err(nack) => self.refused(attempt, nack).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, batch: &mut Batch<P>) -> Result<Accepted, Nack> {
+        let Self { sink, tools, policy, .. } = self;
+        let call = AssertUnwindSafe(async { sink.deliver(&mut batch.payload, &batch.meta).await }).catch_unwind();
+        let answer = match policy.timeout {
+            None => waiting(&tools.times, Wait::External, call).await,
+            Some(limit) => {
+                let timed = tokio::time::timeout(limit, call);
+                tools.due.set(tools.clock.now() + limit);
+                let answer = waiting(&tools.times, Wait::External, timed).await;
+                tools.due.clear();
+                match answer {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(Nack::transient(format!("no answer within {limit:?}"))),
+                }
+            }
+        };
+        answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
+    }
+
+    fn delivered(&mut self, batch: Batch<P>) {
+        let Batch { payload, ticket, lease, meta } = batch;
+        self.spares.put(payload, lease);
+        self.settle_delivered(ticket, &meta);
+    }
+
+    fn settle_delivered(&self, ticket: Ticket, meta: &Meta) {
+        count_sent(&self.tools.counter, ticket.records());
+        ticket.settle(if meta.dead_letter.is_some() { Outcome::DeadLettered } else { Outcome::Delivered });
+    }
+
+    /// Gives every record of `batch` back to its source.
+    fn refuse(&self, batch: Batch<P>, nack: Nack) {
+        count_lost(&self.tools.counter, 0, batch.records() as usize);
+        batch.nack(nack);
+    }
+
+    /// Some rows were refused by a sink that had taken them out: they go back to their source, one by one.
+    fn partly_gone(&mut self, batch: Batch<P>, refused: &[(u32, Nack)]) {
+        let Batch { payload, mut ticket, lease, meta } = batch;
+        for (row, nack) in refused.iter().rev() {
+            ticket.settle_rows(&[*row], nack.clone());
+        }
+        count_lost(&self.tools.counter, 0, refused.len());
+        self.spares.put(payload, lease);
+        self.settle_delivered(ticket, &meta);
+    }
+
+    /// Settles the rows that were accepted at once; those refused for now are tried again together, after one pause.
+    async fn partly_delivered(&mut self, attempt: Attempt<P>, refused: Vec<(u32, Nack)>) -> Result<(), Ended> {
+        let Attempt { mut batch, tries } = attempt;
+        let mut culprits = Vec::with_capacity(refused.len());
+        for (row, nack) in refused.into_iter().rev() {
+            let behind = batch.split_off(row + 1);
+            if behind.records() > 0 {
+                self.delivered(behind);
+            }
+            culprits.push((batch.split_off(row), nack));
+        }
+        if batch.records() > 0 {
+            self.delivered(batch);
+        }
+        let mut again: Option<(Batch<P>, Nack)> = None;
+        while let Some((culprit, nack)) = culprits.pop() {
+            if nack.kind == NackKind::Permanent {
+                self.refused(Attempt { batch: culprit, tries }, nack).await?;
+                continue;
+            }
+            again = match again.take() {
+                None => Some((culprit, nack)),
+                Some((mut batch, first)) => match batch.append(culprit) {
+                    Ok(()) => Some((batch, first)),
+                    Err(culprit) => {
+                        self.refused(Attempt { batch, tries }, first).await?;
+                        Some((culprit, nack))
+                    }
+                },
+            };
+        }
+        match again {
+            Some((batch, nack)) => self.refused(Attempt { batch, tries }, nack).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tries again later, halves, or gives up, by the kind of the refusal.
+    async fn refused(&mut self, attempt: Attempt<P>, nack: Nack) -> Result<(), Ended> {
+        let Attempt { mut batch, tries } = attempt;
+        match nack.kind {
+            // Nobody is left to try with.
+            _ if self.sink.is_closed() => {
+                self.refuse(batch, nack);
+                Err(Ended::Cancelled)
+            }
+            NackKind::Transient if tries < self.policy.retries => {
+                self.pending.push(Attempt { batch, tries: tries.saturating_add(1) });
+                self.pause(tries.saturating_add(1)).await;
+                Ok(())
+            }
+            NackKind::Transient => {
+                self.refuse(batch, nack);
+                Ok(())
+            }
+            NackKind::Permanent if batch.records() > 1 => {
+                let behind = batch.split_off(batch.records() / 2);
+                self.pending.push(Attempt { batch: behind, tries });
+                self.pending.push(Attempt { batch, tries });
+                Ok(())
+            }
+            NackKind::Permanent => {
+                self.give_up(batch, nack, tries.saturating_add(1));
+                Ok(())
+            }
+        }
+    }
+
+    /// The pause before the given try, or what the receiver asked for where that is longer.
+    async fn pause(&mut self, tries: u32) {
+        let own = self.policy.backoff.pause(tries).unwrap_or(self.policy.backoff.longest);
+        let asked = self.sink.retry_after().unwrap_or_default();
+        let until: Time = self.tools.clock.now() + own.max(asked);
+        self.tools.due.set(until);
+        waiting(&self.tools.times, Wait::External, self.tools.clock.sleep_until(until)).await;
+        self.tools.due.clear();
+    }
+
+    fn give_up(&mut self, batch: Batch<P>, nack: Nack, attempts: u32) {
+        if self.tools.keeps_letters {
+            self.letters.push(Letter { batch, nack, attempts });
+        } else {
+            self.refuse(batch, nack);
+        }
+    }
+}
+
+/// Makes sense of the rows that a sink names: each once, in ascending order, and only rows that there are.
+fn in_order(refused: &mut Vec<(u32, Nack)>, records: u32) {
+    refused.sort_by_key(|(row, _)| *row);
+    refused.dedup_by_key(|(row, _)| *row);
+    refused.retain(|(row, _)| *row < records);
+}
