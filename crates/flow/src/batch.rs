@@ -73,6 +73,11 @@ impl Deadlines {
         }
     }
 
+    /// Which of the first `rows` rows have a deadline that is not after `now`.
+    fn passed(&self, now: Time, rows: u32) -> Vec<u32> {
+        (0..rows).filter(|row| self.of_row(*row).is_some_and(|deadline| deadline <= now)).collect()
+    }
+
     /// Keeps the deadlines of the first `at` rows and returns those of the rest.
     #[must_use]
     pub fn split_off(&mut self, at: u32) -> Self {
@@ -265,14 +270,34 @@ impl<P: Payload> Batch<P> {
         ticket.nack(nack);
     }
 
-    /// Removes and settles the rows whose deadline is not after `now`; says how many they were.
+    /// Makes rows that a fork shares this batch's own: they are copied, where the account that pays for what is shared
+    /// has room for the copies. Says whether they are its own now.
+    pub fn try_own(&mut self) -> bool {
+        if self.payload.is_shared() && !self.lease.reclaim() {
+            let room = self.lease.account().map(|account| account.try_lease(self.payload.weight().bytes));
+            match room {
+                Some(None) => return false,
+                Some(Some(own)) => {
+                    self.payload.make_own();
+                    self.lease = own;
+                }
+                None => {}
+            }
+        }
+        self.payload.make_own();
+        true
+    }
+
+    /// Removes and settles the rows whose deadline is not after `now`; says how many they were. Some of the rows that a
+    /// fork shares are removed only where there is room for a copy of the others: what stays has its deadline still.
     pub fn expire(&mut self, now: Time) -> Records {
         if self.meta.deadlines.earliest().is_none_or(|earliest| now < earliest) {
             return Records::ZERO;
         }
-        let rows: Vec<u32> = (0..self.records())
-            .filter(|row| self.meta.deadlines.of_row(*row).is_some_and(|deadline| deadline <= now))
-            .collect();
+        let rows = self.meta.deadlines.passed(now, self.records());
+        if rows.len() < self.records() as usize && !self.try_own() {
+            return Records::ZERO;
+        }
         self.settle_rows(&rows, Outcome::Expired);
         Records::from(rows.len())
     }
@@ -315,12 +340,20 @@ impl<P: Payload> Load for Batch<P> {
         self.meta.deadlines.earliest()
     }
 
-    fn shed_expired(&mut self, now: Time) -> Records {
-        self.expire(now)
+    fn settle_expired(&mut self, now: Time) -> Records {
+        let rows = self.meta.deadlines.passed(now, self.records());
+        self.ticket.settle_rows(&rows, Outcome::Expired);
+        Records::from(rows.len())
     }
 
-    fn settle_shed(self, _reason: ShedReason) {
-        self.settle(Outcome::Shed);
+    fn drop_expired(&mut self, now: Time) {
+        let rows = self.meta.deadlines.passed(now, row_count(self.payload.weight()));
+        self.payload.remove_rows(&rows);
+        self.meta.deadlines.remove_rows(&rows);
+    }
+
+    fn settle_shed(&mut self, _reason: ShedReason) {
+        std::mem::take(&mut self.ticket).settle(Outcome::Shed);
     }
 }
 
@@ -339,7 +372,7 @@ fn row_count(weight: Weight) -> u32 {
 mod tests {
     use super::*;
     use crate::units::Bytes;
-    use crate::{AccountSpec, Budget};
+    use crate::{AccountSpec, Budget, Items};
 
     /// A payload of one record that joins with nothing.
     #[derive(Debug)]
@@ -356,6 +389,23 @@ mod tests {
             Err(other)
         }
         fn remove_rows(&mut self, _rows: &[u32]) {}
+    }
+
+    #[test]
+    fn some_expired_rows_of_a_fork_go_only_where_a_copy_is_paid_for() {
+        let budget = Budget::new(Bytes::new(100));
+        let account = budget.account("test", AccountSpec::holding(Bytes::new(100))).unwrap();
+        let mut whole = Batch::detached((0..8_u64).collect::<Items<u64>>());
+        whole.lease = account.try_lease(Bytes::new(64)).unwrap();
+        whole.meta.deadlines = Deadlines::from_column((0..8).map(Time::from_nanos).collect());
+        let [mut one, mut other] = <[_; 2]>::try_from(whole.fork(2)).unwrap();
+        assert_eq!(one.expire(Time::from_nanos(1)), Records::ZERO, "36 bytes are left, and the rows weigh 64");
+        assert_eq!((one.records(), account.used().get()), (8, 64));
+        assert_eq!(one.expire(Time::from_nanos(7)).get(), 8, "all of them need no copy");
+        drop(one);
+        assert_eq!(other.expire(Time::from_nanos(1)).get(), 2, "nobody else holds the rows any more");
+        assert!(!other.payload.is_shared());
+        assert_eq!(account.used().get(), 64);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! - A stage waits for the budget or the settle window: the stage behind it that is saturated, since it is what keeps
 //!   the bytes and the records; where none is, the budget or the window itself.
 //! - Nothing is pressured: the source itself, unless all is idle.
+//! - An edge that sheds or diverts holds nobody up, so nobody behind it limits anything: it is a [`Remark`].
 //!
 //! Flink's figures are the model (busy, idle and back-pressured time per task; the first busy task behind the
 //! back-pressured ones is the suspect), with three differences: blocked time is kept per edge, waiting for a remote is
@@ -41,6 +42,10 @@ pub struct EdgePicture {
     pub residence: Option<Duration>,
     /// How many records left it per second; `None` where not measured.
     pub records_per_second: Option<f64>,
+    /// The share of the records given to it that it shed or diverted, 0 to 1.
+    pub lost: f64,
+    /// The largest batch that waits for room, at the end of the window; `None` where none does.
+    pub next: Option<Weight>,
 }
 
 /// What happened in a pipeline over a window of time.
@@ -107,9 +112,10 @@ pub enum Evidence {
         name: String,
         /// How full it was, 0 to 1.
         fill: f64,
-        /// The share of the window for which the stage that fills it was blocked on it; `None` where it does not
-        /// block but loses or diverts records.
-        blocked: Option<f64>,
+        /// The share of the window for which the stage that fills it was blocked on it.
+        blocked: f64,
+        /// What the next batch needs, where that is more than is free.
+        needs: Option<Weight>,
     },
     /// The stage waited this share of the window for memory.
     Budget(f64),
@@ -117,7 +123,22 @@ pub enum Evidence {
     SettleWindow(f64),
 }
 
-/// What limits the pipeline, and why. Its `Display` is one plain sentence.
+/// An edge that lost records over the window, because it was full and its policy is not to block. That limits nobody.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remark {
+    /// The edge.
+    pub edge: EdgeId,
+    /// Its name.
+    pub name: String,
+    /// Whether settlement does not ask for it.
+    pub best_effort: bool,
+    /// The share of the records given to it that it lost, 0 to 1.
+    pub lost: f64,
+    /// Whether what it lost went to another edge instead.
+    pub diverts: bool,
+}
+
+/// What limits the pipeline, and why. Its `Display` is one plain sentence, and one more for each remark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// What kind of limit it is.
@@ -145,6 +166,8 @@ pub struct Verdict {
     pub window: Duration,
     /// Other limits, of other sources, by the share for which they hold them up.
     pub others: Vec<Self>,
+    /// Edges that lost records without limiting anything, most first.
+    pub remarks: Vec<Remark>,
     /// What the last stage of the chain did, for the sentence: the share for which it idled.
     idle: f64,
     /// The share for which the first stage of the chain was held up.

@@ -107,7 +107,8 @@ pub enum FanIn {
     /// Takes from whichever input has something (a merge). The default.
     #[default]
     Any,
-    /// Needs something on every input before it can go on (a zip, a join).
+    /// Needs something on every input before it can go on (a zip, a join). The checks of a plan, blame and the stall
+    /// detector know it, for graphs drawn by hand; no operator of the builder reads this way yet.
     All,
 }
 

@@ -184,7 +184,11 @@ impl<T: Weigh + Send + 'static> Payload for Items<T> {
         rest
     }
 
+    /// Shared rows do not join: that would copy them, and nobody has paid for the copy.
     fn append(&mut self, mut other: Self) -> Result<(), Self> {
+        if self.is_shared() || other.is_shared() {
+            return Err(other);
+        }
         self.bytes += other.bytes;
         let mut rows = other.take();
         self.owned().append(&mut rows);
@@ -194,6 +198,9 @@ impl<T: Weigh + Send + 'static> Payload for Items<T> {
     fn remove_rows(&mut self, rows: &[u32]) {
         if rows.is_empty() {
             return;
+        }
+        if rows.len() == self.len() {
+            return self.clear();
         }
         let owned = self.owned();
         let mut victims = rows.iter().map(|row| *row as usize).peekable();
@@ -221,6 +228,26 @@ impl<T: Weigh + Send + 'static> Payload for Items<T> {
         if let Rows::Owned(rows) = &mut self.rows {
             rows.shrink_to_fit();
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.rows, Rows::Shared(_))
+    }
+
+    fn make_own(&mut self) {
+        self.owned();
+    }
+
+    fn rows_within(&self, bytes: Bytes) -> Records {
+        let mut left = bytes.get();
+        let fitting = self.as_slice().iter().take_while(|row| match left.checked_sub(row.weigh() as u64) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        });
+        Records::from(fitting.count().max(1).min(self.len()))
     }
 }
 
@@ -321,6 +348,29 @@ mod tests {
         let rows = first.take();
         assert_eq!(rows, [0, 1, 2, 3]);
         assert_eq!(rows.as_ptr(), before, "the last holder of all rows moves them");
+    }
+
+    #[test]
+    fn shared_rows_join_only_once_they_are_made_own() {
+        let mut first: Items<u64> = (0..3).collect();
+        let mut second = first.share();
+        let second_alone = |second: &Items<u64>| !second.is_shared() && second.as_slice() == [0, 1, 2];
+        second = first.append(second).unwrap_err();
+        assert!(first.is_shared() && second.is_shared(), "nothing was copied");
+        second.make_own();
+        assert!(second_alone(&second));
+        let mut owned: Items<u64> = std::iter::once(7).collect();
+        first = owned.append(first).unwrap_err();
+        assert!(owned.append(second).is_ok());
+        assert_eq!((owned.as_slice(), first.as_slice()), ([7, 0, 1, 2].as_slice(), [0, 1, 2].as_slice()));
+    }
+
+    #[test]
+    fn rows_within_counts_what_fits_and_at_least_one() {
+        let items: Items<u64> = (0..4).collect();
+        let within = |bytes| items.rows_within(Bytes::new(bytes)).get();
+        assert_eq!([within(0), within(8), within(23), within(24), within(1_000)], [1, 1, 2, 3, 4]);
+        assert_eq!(Items::<u64>::default().rows_within(Bytes::new(8)).get(), 0);
     }
 
     #[test]

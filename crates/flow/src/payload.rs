@@ -166,6 +166,21 @@ pub trait Payload: Send + Sized + 'static {
 
     /// Gives back what is allocated beyond the rows, as far as that is possible.
     fn shrink_to_fit(&mut self) {}
+
+    /// Whether other batches may hold the same rows, so that taking or changing them copies them first: memory that
+    /// nobody has paid for. See [`make_own`](Self::make_own).
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Copies rows that are shared, so that they belong to this payload alone; moves them where nobody else holds them
+    /// any more. Afterwards it retains what its rows weigh; whoever calls this has paid for that.
+    fn make_own(&mut self) {}
+
+    /// How many rows, from the first on, weigh at most `bytes` together; at least one, if there is one.
+    fn rows_within(&self, _bytes: Bytes) -> Records {
+        self.weight().records
+    }
 }
 
 /// A payload whose rows can be held by several batches at once, as a fork needs.

@@ -14,7 +14,8 @@
 //!   round-robin; inside a bucket it is first in, first out.
 //! * **Policies** ([`OnFull`]) decide what a full edge does. Half-granting exists to save wake-ups of waiters; it never
 //!   makes a policy shed while there is room, because a policy looks at the true fill.
-//! * **Victims** settle with their reason in the call that counts them.
+//! * **Victims** settle with their reason in the call that counts them. What they carry is not dropped there, where a
+//!   lock is held, but handed to the caller ([`Queue::gone`]): dropping it may run any code.
 
 mod admit;
 mod claims;
@@ -51,7 +52,8 @@ pub use self::spec::{EdgeSpec, EdgeSpecError, Lanes, MAX_PRODUCERS, SpecFault};
 
 /// What an edge carries.
 ///
-/// The weight must not change while the edge holds the load, except by [`shed_expired`](Load::shed_expired).
+/// The weight must not change while the edge holds the load. Every method but [`drop_expired`](Load::drop_expired) is
+/// called under the lock of the edge: it must not call the edge, nor drop records, whose own `Drop` might.
 pub trait Load: Sized {
     /// Records and bytes: what is counted as credit.
     fn weight(&self) -> Weight;
@@ -71,15 +73,22 @@ pub trait Load: Sized {
         None
     }
 
-    /// Settles and removes the rows whose deadline is at or before `now`, and says how many. Called only when
-    /// [`earliest`](Load::earliest) is at or before `now`.
-    fn shed_expired(&mut self, now: Time) -> Records {
+    /// Settles the rows whose deadline is at or before `now`, and says how many. Called only when
+    /// [`earliest`](Load::earliest) is at or before `now`. The rows stay until [`drop_expired`](Load::drop_expired), or
+    /// until the load is dropped.
+    fn settle_expired(&mut self, now: Time) -> Records {
         let _ = now;
         Records::ZERO
     }
 
-    /// Settles every row as shed for `reason`, and drops the load.
-    fn settle_shed(self, reason: ShedReason);
+    /// Removes the rows that [`settle_expired`](Load::settle_expired) has just settled for the same `now`. Called
+    /// without the lock, before the load is passed on.
+    fn drop_expired(&mut self, now: Time) {
+        let _ = now;
+    }
+
+    /// Settles every row as shed for `reason`. The load is dropped later, without the lock.
+    fn settle_shed(&mut self, reason: ShedReason);
 
     /// Whether there is no row (left).
     fn is_empty(&self) -> bool {

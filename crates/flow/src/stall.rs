@@ -10,6 +10,7 @@
 //! | blocked on an edge | its consumer | the consumer can |
 //! | idle, and needs records | the producers of its inputs | one of them can (needs all inputs: one for each empty one) |
 //! | idle, although work waits | nothing | never: a wake-up was lost |
+//! | idle, with calls in flight | a remote | their deadline lies ahead |
 //! | waiting for the budget | whoever holds memory | any stage with work can |
 //! | waiting for the settle window | what is in flight | any stage behind it with work can |
 //! | external | a remote | its deadline lies ahead |
@@ -42,7 +43,9 @@ pub struct StageObservation {
     pub state: StageState,
     /// Whether work waits inside it (calls in flight, a batch in hand). What waits in its input edges is seen there.
     pub has_work: bool,
-    /// When the wait that it is in ends at the latest, if it has a deadline.
+    /// Whether calls are in flight while it waits for input: it goes on when one of them ends.
+    pub calling: bool,
+    /// When the wait that it is in (or the last of those calls) ends at the latest, if it has a deadline.
     pub deadline: Option<Time>,
     /// Whether somebody has paused it, or declared that it may stand still.
     pub paused: bool,
@@ -54,7 +57,7 @@ impl StageObservation {
     /// A stage in `state` that has finished `progress` batches, with no deadline and nothing in hand.
     #[must_use]
     pub const fn new(id: StageId, progress: u64, state: StageState) -> Self {
-        Self { id, progress, state, has_work: false, deadline: None, paused: false, finished: false }
+        Self { id, progress, state, has_work: false, calling: false, deadline: None, paused: false, finished: false }
     }
 }
 

@@ -59,17 +59,20 @@ impl Load for Item {
     fn earliest(&self) -> Option<Time> {
         self.deadline
     }
-    fn shed_expired(&mut self, now: Time) -> Records {
-        assert!(self.deadline.take().is_some_and(|at| at <= now), "asked before its time");
+    fn settle_expired(&mut self, now: Time) -> Records {
+        assert!(self.deadline.is_some_and(|at| at <= now), "asked before its time");
         let rows = self.mortal.min(self.weight.records.get());
-        self.weight.records -= Records::new(rows);
-        if self.weight.records.is_zero() {
+        if rows == self.weight.records.get() {
             self.safe = true;
             self.fates.borrow_mut().push((self.number, Fate::Expired));
         }
         Records::new(rows)
     }
-    fn settle_shed(mut self, reason: ShedReason) {
+    fn drop_expired(&mut self, now: Time) {
+        assert!(self.deadline.take().is_some_and(|at| at <= now), "asked before its time");
+        self.weight.records -= Records::new(self.mortal.min(self.weight.records.get()));
+    }
+    fn settle_shed(&mut self, reason: ShedReason) {
         assert!(!self.safe);
         self.safe = true;
         self.fates.borrow_mut().push((self.number, Fate::Shed(reason)));
@@ -367,10 +370,19 @@ impl Bench {
             memory
         };
         let (now, id, slot) = (self.now, self.producers[who], &mut self.slots[who]);
-        let answer = if only_try {
-            self.queue.try_offer(now, id, None, slot, &mut charge)
-        } else {
-            self.queue.offer(now, id, None, slot, &mut charge)
+        let answer = loop {
+            let answer = if only_try {
+                self.queue.try_offer(now, id, None, slot, &mut charge)
+            } else {
+                self.queue.offer(now, id, None, slot, &mut charge)
+            };
+            let gone = self.queue.gone();
+            assert!(gone.iter().all(|item| item.safe), "only what is settled is dropped");
+            assert!(answer != Offer::Again || !gone.is_empty(), "it would never end");
+            gone.clear();
+            if answer != Offer::Again {
+                break answer;
+            }
         };
         self.check_victims(&held, answer, asked);
         self.check_answer(held, answer, had_credit);
@@ -431,7 +443,7 @@ impl Bench {
                 self.model.diverted += records;
             }
             Offer::Full => assert!(self.slots[who].is_some()),
-            Offer::Nothing | Offer::Closed => panic!("{answer:?}"),
+            Offer::Nothing | Offer::Closed | Offer::Again => panic!("{answer:?}"),
         }
         let taken = matches!(answer, Offer::Admitted | Offer::Shed(_)) || self.model.spec.when_full == OnFull::Divert;
         assert_eq!(self.slots[who].is_none(), taken, "{answer:?}");
@@ -443,6 +455,9 @@ impl Bench {
         match self.queue.take(self.now) {
             Take::Batch(mut item) => {
                 item.safe = true;
+                if item.deadline.is_some_and(|at| at <= self.now) {
+                    item.drop_expired(self.now);
+                }
                 self.check_taken(&item, &before);
                 self.after();
                 true

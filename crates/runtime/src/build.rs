@@ -20,7 +20,7 @@ pub use self::draft::PipelineBuilder;
 pub use self::dynamic::BoxFlow;
 pub use self::error::{BuildError, BuildErrors};
 pub use self::flow::{EdgeFlow, Flow, Head, Port, RecordFlow};
-pub use self::junction::Branch;
+pub use self::junction::{Branch, Guarded};
 pub(crate) use self::launch::{SettleFuture, StageFuture};
 pub use self::ops::Extended;
 pub use self::options::{SinkOptions, SourceOptions};

@@ -27,7 +27,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidegate_flow::{Batch, Items, Time, Wait, Weigh};
+use tidegate_flow::{Batch, Items, Payload as _, Wait, Weigh};
 
 use crate::context::StageContext;
 use crate::edge::Event;
@@ -89,6 +89,8 @@ where
 {
     inlet: I,
     set: CallSet<T, C, K>,
+    /// What is left of a batch whose rows a fork shares.
+    rest: Option<Batch<Items<T>>>,
     /// What came behind the records taken, to be passed on when they are done.
     behind: Option<Event<Batch<Items<C::Out>>>>,
 }
@@ -101,7 +103,7 @@ where
     K: KeyOf<T>,
 {
     pub(crate) fn new(inlet: I, set: CallSet<T, C, K>) -> Self {
-        Self { inlet, set, behind: None }
+        Self { inlet, set, rest: None, behind: None }
     }
 
     /// Whether input is to be taken now.
@@ -112,6 +114,10 @@ where
     /// Waits for input, or for something to pass on; says whether there was input. Cancel-safe: input is kept in the
     /// poll that gets it.
     async fn take(&mut self, cx: &mut StageContext) -> bool {
+        if let Some(rest) = self.rest.take() {
+            self.put(rest, cx);
+            return true;
+        }
         let taken = {
             let Self { inlet, set, .. } = &mut *self;
             let was_idle = set.is_idle();
@@ -133,12 +139,24 @@ where
         };
         match taken {
             None => return false,
-            Some(Event::Batch(batch)) => self.set.put(batch),
+            Some(Event::Batch(batch)) => self.put(batch, cx),
             Some(Event::Control(control)) => self.behind = Some(Event::Control(control)),
             Some(Event::Completed) => self.behind = Some(Event::Completed),
             Some(Event::Failed(cause)) => self.behind = Some(Event::Failed(cause)),
         }
         true
+    }
+
+    /// Takes a batch in hand; of rows that a fork shares as many as can be paid for at once.
+    fn put(&mut self, mut batch: Batch<Items<T>>, cx: &StageContext) {
+        if batch.payload.is_shared() {
+            let (rest, owned) = cx.own(&mut batch);
+            self.rest = rest;
+            if let Err(nack) = owned {
+                return cx.refuse(batch, nack);
+            }
+        }
+        self.set.put(batch);
     }
 
     /// Waits until the calls have something to pass on, or there is room for input. Changes nothing else.
@@ -151,7 +169,6 @@ where
             if set.has_failed() || set.has_output() || set.is_idle() || (input_may_come && set.has_room()) {
                 return Poll::Ready(());
             }
-            cx.due.set(set.latest_end().unwrap_or(Time::MAX));
             cx.clock.will_wait(if set.is_paused() { Wait::Throttled } else { Wait::External });
             Poll::Pending
         })
@@ -201,7 +218,7 @@ where
     }
 
     fn is_working(&self) -> bool {
-        !self.set.is_idle() || self.inlet.is_working()
+        !self.set.is_idle() || self.rest.is_some() || self.inlet.is_working()
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, EdgeId, FlowCounter, Lease, Nack, NackKind, Outcome, OverBudget, Payload, Records,
-    ShedReason, Spares, StageClock, Time,
+    Account, Batch, Bytes, EdgeId, FlowCounter, Nack, Outcome, Payload, Records, ShedReason, Spares, StageClock, Time,
 };
 
 use crate::clock::edge_clock;
@@ -96,6 +95,9 @@ pub struct StageContext {
     pub(crate) account: Account,
     /// Pays for what its steps hold back from one batch to the next.
     pub(crate) held: Account,
+    /// Pays for what has left the stage and that no edge pays for: what branches of a fork share, and batches larger
+    /// than an edge may hold.
+    pub(crate) outbound: Account,
     pub(crate) supervision: Supervision,
     pub(crate) chunk: Bytes,
     pub(crate) spares: SpareLists,
@@ -163,47 +165,15 @@ impl StageContext {
         self.chunk
     }
 
-    /// Makes the lease of `batch` pay for what the payload weighs now: it gives back what is too much, and takes what
-    /// is missing from the stage's bounded overdraft.
-    ///
-    /// # Errors
-    /// A nack that says by how much the output outgrew the overdraft: transient where it is only that others use the
-    /// memory now, permanent where it can never fit.
-    pub fn cover<P: Payload>(&self, batch: &mut Batch<P>) -> Result<(), Nack> {
-        if self.pay(&mut batch.lease, batch.payload.retained_bytes()).is_ok() {
-            return Ok(());
+    /// Puts what a step made into `out`, paid for; refuses it where it cannot be. Does nothing with no records.
+    pub fn emit<P: Payload>(&self, mut batch: Batch<P>, out: &mut Option<Batch<P>>) {
+        if batch.records() == 0 {
+            return;
         }
-        // What stays of the batch is what its rows weigh: less than a step may make, but for a record that is larger.
-        batch.payload.shrink_to_fit();
-        let needed = batch.payload.retained_bytes();
-        self.pay_overdrawing(&mut batch.lease, needed).map_err(|refused| {
-            let kind = if refused == OverBudget::Busy { NackKind::Transient } else { NackKind::Permanent };
-            let cause = Cause::from(format!(
-                "stage \"{}\" made {needed} of output in one step, more than its overdraft allows ({refused}); \
-                 give the pipeline a larger batch size or make the records smaller",
-                self.name
-            ));
-            Nack { kind, cause }
-        })
-    }
-
-    /// Makes `lease` pay for `bytes` without an overdraft.
-    fn pay(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
-        if !lease.is_shared() && lease.account().is_some() && lease.resize(bytes).is_ok() {
-            return Ok(());
+        match self.cover(&mut batch) {
+            Ok(()) => *out = Some(batch),
+            Err(nack) => self.refuse(batch, nack),
         }
-        *lease = self.account.lease(bytes)?;
-        Ok(())
-    }
-
-    /// Makes `lease` pay for `bytes` out of the stage's account, and the overdraft for what that has no room for.
-    fn pay_overdrawing(&self, lease: &mut Lease, bytes: Bytes) -> Result<(), OverBudget> {
-        if !lease.is_shared() && lease.rebind(&self.account).is_ok() {
-            // Only the growth is charged: two charges for one batch are more than a stage can always have.
-            return lease.resize_overdrawing(bytes);
-        }
-        *lease = self.account.overdraw(bytes)?;
-        Ok(())
     }
 
     /// Refuses every record of `batch`, and counts them.

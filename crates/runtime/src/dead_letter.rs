@@ -57,7 +57,7 @@ impl<P: Payload> DeadLetterPort<P> {
 
     /// Completes when nothing waits to be sent; counts what was.
     pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>, cx: &mut StageContext) -> Poll<Result<(), Ended>> {
-        let SideSent { sent, returned } = ready!(self.side.poll_sent(task))?;
+        let SideSent { sent, returned } = ready!(self.side.poll_sent(task, cx))?;
         cx.counter().record(|flows| {
             flows.dead_lettered += sent;
             flows.returned += returned;
@@ -78,11 +78,8 @@ impl<T: Weigh + Send + 'static> Transform<Items<T>> for Annotate {
         let Batch { mut payload, ticket, lease, meta } = input;
         let note = meta.dead_letter.clone();
         let letters = payload.take().into_iter().map(|record| letter(record, note.as_deref(), cx));
-        let mut batch = Batch { payload: letters.collect(), ticket, lease, meta: Meta { ..meta } };
-        match cx.cover(&mut batch) {
-            Ok(()) => *out = Some(batch),
-            Err(nack) => cx.refuse(batch, nack),
-        }
+        let batch = Batch { payload: letters.collect(), ticket, lease, meta: Meta { ..meta } };
+        cx.emit(batch, out);
         Step::Done
     }
 }

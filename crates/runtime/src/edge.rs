@@ -13,7 +13,7 @@
 //!     fn weight(&self) -> Weight {
 //!         Weight::new(1, self.0.len() as u64)
 //!     }
-//!     fn settle_shed(self, _: ShedReason) {}
+//!     fn settle_shed(&mut self, _: ShedReason) {}
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -28,6 +28,7 @@
 //! # });
 //! ```
 
+mod blocking;
 mod clock;
 mod error;
 mod handle;

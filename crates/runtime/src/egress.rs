@@ -55,7 +55,7 @@ pub trait Sink<P: Payload>: Send + 'static {
     /// Pushes out what the receiver buffers; called on a flush message and before the end.
     ///
     /// # Errors
-    /// The pipeline stops with the cause.
+    /// The pipeline stops with the cause. A panic is one, and so is a flush that takes longer than the time limit.
     fn flush(&mut self) -> impl Future<Output = Result<(), Nack>> + Send {
         async { Ok(()) }
     }
@@ -81,7 +81,7 @@ pub struct SinkPolicy {
     pub retries: u32,
     /// The pauses between tries.
     pub backoff: Backoff,
-    /// A delivery that takes longer counts as refused for now. Default: none.
+    /// A delivery that takes longer counts as refused for now; a flush that does fails the pipeline. Default: none.
     pub timeout: Option<Duration>,
 }
 

@@ -24,6 +24,10 @@ pub struct Fused<I: Inlet, T: Transform<I::Payload>> {
     turn: Turn,
     /// What to pass on when the flush is done.
     behind: Option<Event<Batch<T::Out>>>,
+    /// What waits until the charge of what left before it was let go.
+    leaving: Option<Batch<T::Out>>,
+    /// Whether what comes out stays in the stage's hand, because calls are made for it.
+    stays: bool,
 }
 
 /// What a stage got when it asked for input.
@@ -37,7 +41,38 @@ enum Taken<P> {
 
 impl<I: Inlet, T: Transform<I::Payload>> Fused<I, T> {
     pub(crate) fn new(inlet: I, transform: T, clock: Clock) -> Self {
-        Self { inlet, transform, clock, step: Step::Done, turn: Turn::Resume, behind: None }
+        Self {
+            inlet,
+            transform,
+            clock,
+            step: Step::Done,
+            turn: Turn::Resume,
+            behind: None,
+            leaving: None,
+            stays: false,
+        }
+    }
+
+    /// For what comes before calls: what it gives stays in the stage's hand.
+    pub(crate) fn staying(self) -> Self {
+        Self { stays: true, ..self }
+    }
+
+    /// Lets the charge of `batch` leave with it. Cancel-safe.
+    async fn let_go(&mut self, batch: Batch<T::Out>, cx: &mut StageContext) -> Option<Batch<T::Out>> {
+        if self.stays || !cx.is_in_hand(&batch.lease) {
+            return Some(batch);
+        }
+        self.leaving = Some(batch);
+        self.let_go_rest(cx).await
+    }
+
+    async fn let_go_rest(&mut self, cx: &mut StageContext) -> Option<Batch<T::Out>> {
+        let Self { inlet, leaving, .. } = self;
+        if let Some(batch) = leaving {
+            with_background(inlet, cx.let_go(batch)).await;
+        }
+        leaving.take()
     }
 
     /// Calls the transform again, as its last step asks for.
@@ -63,7 +98,12 @@ impl<I: Inlet, T: Transform<I::Payload>> Fused<I, T> {
                 with_background(inlet, waiting(&cx.clock, Wait::Throttled, reach(*clock, *at, &cx.clock))).await;
                 Ok(())
             }
-            Step::Side => with_background(inlet, std::future::poll_fn(|task| transform.poll_side(task, cx))).await,
+            Step::Side => {
+                let times = cx.clock.clone();
+                let sent = std::future::poll_fn(|task| transform.poll_side(task, cx));
+                // An edge says itself that it is full, which counts for more. What waits for anything else is not idle.
+                with_background(inlet, waiting(&times, Wait::External, sent)).await
+            }
             Step::Fail(cause) => Err(Ended::Failed(cause.clone())),
         }
     }
@@ -133,6 +173,9 @@ impl<I: Inlet, T: Transform<I::Payload>> Inlet for Fused<I, T> {
     type Payload = T::Out;
 
     async fn next(&mut self, cx: &mut StageContext) -> Event<Batch<T::Out>> {
+        if let Some(batch) = self.let_go_rest(cx).await {
+            return Event::Batch(batch);
+        }
         loop {
             while self.step != Step::Done {
                 match self.wait_for_step(cx).await {
@@ -140,7 +183,9 @@ impl<I: Inlet, T: Transform<I::Payload>> Inlet for Fused<I, T> {
                     Err(Ended::Failed(cause)) => return Event::Failed(cause),
                     Err(Ended::Cancelled) => return Event::Completed,
                 }
-                if let Some(batch) = self.go_on(cx) {
+                if let Some(batch) = self.go_on(cx)
+                    && let Some(batch) = self.let_go(batch, cx).await
+                {
                     return Event::Batch(batch);
                 }
             }
@@ -153,8 +198,14 @@ impl<I: Inlet, T: Transform<I::Payload>> Inlet for Fused<I, T> {
                 continue;
             }
             let taken = self.take(cx).await;
-            if let Some(event) = self.accept(taken, cx) {
-                return event;
+            match self.accept(taken, cx) {
+                None => {}
+                Some(Event::Batch(batch)) => {
+                    if let Some(batch) = self.let_go(batch, cx).await {
+                        return Event::Batch(batch);
+                    }
+                }
+                Some(event) => return event,
             }
         }
     }

@@ -12,10 +12,12 @@ pub mod dead_letter;
 pub mod drain;
 pub mod edge;
 pub mod egress;
+mod faults;
 pub mod ingress;
 pub mod inlet;
 pub mod ops;
 pub mod outlet;
+mod pay;
 pub mod records;
 pub mod settle;
 pub mod stage;
@@ -35,8 +37,8 @@ pub mod testkit;
 
 pub use blocking::blocking;
 pub use build::{
-    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder,
-    Port, RecordFlow, SinkOptions, SourceOptions,
+    BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Guarded, Head, Pipeline,
+    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;

@@ -127,6 +127,7 @@ impl View {
         let stages: Vec<StageObservation> = observed
             .map(|(probe, times)| StageObservation {
                 has_work: probe.counter.snapshot().held > Records::ZERO,
+                calling: probe.due.is_calling(),
                 finished: times.finished,
                 // What is due now may end a moment after this look.
                 deadline: probe.due.get().map(|due| due + self.parts.watch_every),

@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, OverBudget, Payload, Records, Share, Ticket, Wait};
+use tidegate_flow::{Batch, Cause, EdgeId, Nack, Outcome, Payload, Records, Share, Ticket, Wait};
 
-use crate::clock::waiting;
+use crate::clock::Clock;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx, SendError, Sent};
+use crate::faults::{Faults, ask_rows};
 use crate::stage::{Ended, Outlet, StageEnd};
 
 pub(crate) use self::choice::ChoiceOutlet;
@@ -135,9 +136,11 @@ impl<P: Payload> Side<P> {
 
     /// Completes when nothing is in line; says what became of the records. What an edge with a longest wait did not
     /// take in time goes back to its source.
-    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>) -> Poll<Result<SideSent, Ended>> {
-        if self.slot.is_none() {
-            return Poll::Ready(Ok(SideSent::default()));
+    pub(crate) fn poll_sent(&mut self, task: &mut Context<'_>, cx: &StageContext) -> Poll<Result<SideSent, Ended>> {
+        let Some(batch) = &mut self.slot else { return Poll::Ready(Ok(SideSent::default())) };
+        if cx.poll_let_go(task, batch).is_pending() {
+            cx.clock.will_wait(Wait::Budget);
+            return Poll::Pending;
         }
         let sent = ready!(self.tx.poll_send(task, &mut self.slot));
         let records = Records::new(u64::from(std::mem::take(&mut self.records)));
@@ -151,6 +154,11 @@ impl<P: Payload> Side<P> {
             }
             Err(error) => Poll::Ready(Err(ended(&error))),
         }
+    }
+
+    /// Counts records as shed at this output, because there was no memory to send them.
+    pub(crate) fn count_unpaid(&mut self, records: u32) {
+        self.tx.count_unpaid(Records::new(u64::from(records)));
     }
 
     /// Sends without waiting. What the edge's policy gives up is counted there; a port that would make the sender wait
@@ -282,7 +290,7 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         if let Some(batch) = slot {
-            take_charge(batch, cx).await;
+            cx.take_charge(batch).await;
         }
         if let Some(batch) = slot.take() {
             cx.count_sent(batch.records());
@@ -302,26 +310,10 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
     }
 }
 
-/// Moves the charge of a batch that is about to be shared to the stage that shares it, so that a slow branch does not
-/// hold the room of the edge before the fork. Waits where there is no room: branches that let go make some. A batch that
-/// has no room even when nothing is charged to the stage goes on alone, with its charge where it is.
-async fn take_charge<P: Payload>(batch: &mut Batch<P>, cx: &StageContext) {
-    // The whole lease moves, and it may be larger than what the payload retains.
-    let bytes = batch.payload.retained_bytes().max(batch.lease.bytes());
-    while batch.rebind(cx.account()) == Err(OverBudget::Busy) && !cx.account().used().is_zero() {
-        let room = poll_fn(|task| match cx.account().poll_room(task, bytes) {
-            Poll::Pending if cx.account().used().is_zero() => Poll::Ready(Ok(())),
-            room => room,
-        });
-        if waiting(&cx.clock, Wait::Budget, room).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Says for each row of a payload which branch it takes.
 pub trait Router<P>: Send + 'static {
-    /// Pushes one branch number a row, in row order. A number that no branch has counts as the last branch.
+    /// Pushes one branch number a row, in row order. A number that no branch has counts as the last branch. A panic costs
+    /// the row whose number would have come next, and no other.
     fn route(&mut self, payload: &P, branches: &mut Vec<usize>);
 }
 
@@ -330,18 +322,18 @@ pub(crate) struct PartitionOutlet<P: Payload, R> {
     arms: Arms<P>,
     router: R,
     routes: Vec<usize>,
+    faults: Faults,
+    clock: Clock,
 }
 
 impl<P: Payload, R: Router<P>> PartitionOutlet<P, R> {
-    pub(crate) fn new(branches: Vec<EdgeTx<Batch<P>>>, router: R) -> Self {
+    pub(crate) fn new(branches: Vec<EdgeTx<Batch<P>>>, router: R, clock: Clock) -> Self {
         let branches = branches.into_iter().map(|tx| (tx, true)).collect();
-        Self { arms: Arms::new(branches), router, routes: Vec::new() }
+        Self { arms: Arms::new(branches), router, routes: Vec::new(), faults: Faults::default(), clock }
     }
 
     /// Puts each run of rows with the same branch in line for it; runs of one branch are joined where they can be.
     fn partition(&mut self, batch: Batch<P>) {
-        self.routes.clear();
-        self.router.route(&batch.payload, &mut self.routes);
         let last = self.arms.0.len() - 1;
         let mut rest = Some(batch);
         let mut rows = self.routes.as_slice();
@@ -371,11 +363,15 @@ impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
-        if let Some(batch) = slot.take() {
+        if let Some(mut batch) = slot.take() {
+            cx.own_outbound(&mut batch);
+            let Self { router, routes, faults, .. } = self;
+            ask_rows(&mut batch, routes, faults, cx, |payload, routes| router.route(payload, routes));
             cx.count_sent(batch.records());
             self.partition(batch);
         }
-        self.arms.sent().await
+        self.arms.sent().await?;
+        self.faults.heed(self.clock, cx).await
     }
 
     async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {

@@ -1,7 +1,7 @@
 //! Looking at the parts of a running pipeline without knowing what they carry.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tidegate_flow::{FlowCounter, SourceLedger, StageClock, StageId, StageKind, Time};
@@ -30,17 +30,35 @@ pub(crate) struct StageProbe {
 /// When the wait that a stage is in ends at the latest, if it has set itself a limit: a wait that will end by itself
 /// is no stall. Clones are the same cell.
 #[derive(Clone, Debug)]
-pub(crate) struct Due(Arc<AtomicU64>);
+pub(crate) struct Due(Arc<Limits>);
+
+#[derive(Debug)]
+struct Limits {
+    at: AtomicU64,
+    calling: AtomicBool,
+}
 
 impl Default for Due {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(Time::MAX.as_nanos())))
+        Self(Arc::new(Limits { at: AtomicU64::new(Time::MAX.as_nanos()), calling: AtomicBool::new(false) }))
     }
 }
 
 impl Due {
     pub(crate) fn set(&self, at: Time) {
-        self.0.store(at.as_nanos(), Ordering::Relaxed);
+        self.0.at.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Notes whether calls are in flight, and when the last of them ends if they have a limit.
+    pub(crate) fn set_calls(&self, calling: bool, end: Option<Time>) {
+        if self.0.calling.swap(calling, Ordering::Relaxed) || calling {
+            self.set(end.filter(|_| calling).unwrap_or(Time::MAX));
+        }
+    }
+
+    /// Whether calls are in flight.
+    pub(crate) fn is_calling(&self) -> bool {
+        self.0.calling.load(Ordering::Relaxed)
     }
 
     pub(crate) fn clear(&self) {
@@ -48,7 +66,7 @@ impl Due {
     }
 
     pub(crate) fn get(&self) -> Option<Time> {
-        let at = Time::from_nanos(self.0.load(Ordering::Relaxed));
+        let at = Time::from_nanos(self.0.at.load(Ordering::Relaxed));
         (at != Time::MAX).then_some(at)
     }
 }

@@ -7,164 +7,20 @@
 //! A panic in a closure is caught. The record it was working on is known exactly, so it alone is refused for good and
 //! the rest of the batch goes on; nothing is replayed.
 
+mod edits;
+mod ops;
+
 use std::any::{Any, TypeId};
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidegate_flow::{Batch, Bytes, Items, Lease, Meta, Nack, Outcome, Payload, Spares, Weigh};
+use tidegate_flow::{Batch, Bytes, Items, Lease, Meta, Nack, Payload, Spares, Weigh};
 
 use crate::context::{AfterFault, StageContext, panic_nack};
+use crate::faults::row_number;
 use crate::transform::{Step, Transform};
 
-/// What an operator decided about one record.
-#[derive(Debug)]
-pub enum Next<T> {
-    /// Pass this on.
-    Keep(T),
-    /// Removed by intent.
-    Filter,
-    /// Refused, with the cause.
-    Refuse(Nack),
-}
-
-/// One record in, at most one record out.
-pub trait RecordOp: Send + 'static {
-    /// What it takes.
-    type In: Weigh + Send + 'static;
-    /// What it makes of it.
-    type Out: Weigh + Send + 'static;
-    /// Whether [`apply`](Self::apply) always answers [`Next::Keep`], which makes the loop tighter.
-    const KEEPS_ALL: bool = false;
-
-    /// The batch itself where this passes every record on unchanged, so that no loop is needed; else the batch back.
-    ///
-    /// # Errors
-    /// The batch, when its records must be looked at one by one.
-    fn pass_through(batch: Batch<Items<Self::In>>) -> Result<Batch<Items<Self::Out>>, Batch<Items<Self::In>>> {
-        Err(batch)
-    }
-
-    /// Decides about one record.
-    fn apply(&mut self, record: Self::In) -> Next<Self::Out>;
-}
-
-/// Passes every record on.
-pub struct Identity<T>(PhantomData<fn(T) -> T>);
-
-impl<T> Default for Identity<T> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T> Clone for Identity<T> {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl<T: Weigh + Send + 'static> RecordOp for Identity<T> {
-    type In = T;
-    type Out = T;
-    const KEEPS_ALL: bool = true;
-
-    fn pass_through(batch: Batch<Items<T>>) -> Result<Batch<Items<T>>, Batch<Items<T>>> {
-        Ok(batch)
-    }
-
-    fn apply(&mut self, record: T) -> Next<T> {
-        Next::Keep(record)
-    }
-}
-
-/// `first`, then a closure that maps.
-#[derive(Clone)]
-pub struct Map<C, F> {
-    pub(crate) first: C,
-    pub(crate) function: F,
-}
-
-impl<C: RecordOp, U: Weigh + Send + 'static, F: FnMut(C::Out) -> U + Send + 'static> RecordOp for Map<C, F> {
-    type In = C::In;
-    type Out = U;
-    const KEEPS_ALL: bool = C::KEEPS_ALL;
-
-    #[inline]
-    fn apply(&mut self, record: C::In) -> Next<U> {
-        match self.first.apply(record) {
-            Next::Keep(record) => Next::Keep((self.function)(record)),
-            Next::Filter => Next::Filter,
-            Next::Refuse(nack) => Next::Refuse(nack),
-        }
-    }
-}
-
-/// `first`, then a predicate.
-#[derive(Clone)]
-pub struct Filter<C, F> {
-    pub(crate) first: C,
-    pub(crate) predicate: F,
-}
-
-impl<C: RecordOp, F: FnMut(&C::Out) -> bool + Send + 'static> RecordOp for Filter<C, F> {
-    type In = C::In;
-    type Out = C::Out;
-
-    #[inline]
-    fn apply(&mut self, record: C::In) -> Next<C::Out> {
-        match self.first.apply(record) {
-            Next::Keep(record) if (self.predicate)(&record) => Next::Keep(record),
-            Next::Keep(_) => Next::Filter,
-            other => other,
-        }
-    }
-}
-
-/// `first`, then a closure that may drop the record.
-#[derive(Clone)]
-pub struct FilterMap<C, F> {
-    pub(crate) first: C,
-    pub(crate) function: F,
-}
-
-impl<C: RecordOp, U: Weigh + Send + 'static, F: FnMut(C::Out) -> Option<U> + Send + 'static> RecordOp
-    for FilterMap<C, F>
-{
-    type In = C::In;
-    type Out = U;
-
-    #[inline]
-    fn apply(&mut self, record: C::In) -> Next<U> {
-        match self.first.apply(record) {
-            Next::Keep(record) => (self.function)(record).map_or(Next::Filter, Next::Keep),
-            Next::Filter => Next::Filter,
-            Next::Refuse(nack) => Next::Refuse(nack),
-        }
-    }
-}
-
-/// `first`, then a closure that may refuse the record.
-#[derive(Clone)]
-pub struct TryMap<C, F> {
-    pub(crate) first: C,
-    pub(crate) function: F,
-}
-
-impl<C: RecordOp, U: Weigh + Send + 'static, F: FnMut(C::Out) -> Result<U, Nack> + Send + 'static> RecordOp
-    for TryMap<C, F>
-{
-    type In = C::In;
-    type Out = U;
-
-    #[inline]
-    fn apply(&mut self, record: C::In) -> Next<U> {
-        match self.first.apply(record) {
-            Next::Keep(record) => (self.function)(record).map_or_else(Next::Refuse, Next::Keep),
-            Next::Filter => Next::Filter,
-            Next::Refuse(nack) => Next::Refuse(nack),
-        }
-    }
-}
+pub(crate) use self::edits::Edits;
+pub use self::ops::{Filter, FilterMap, Identity, Map, Next, RecordOp, TryMap};
 
 /// Runs a [`RecordOp`] over batches.
 pub struct Records<C: RecordOp> {
@@ -180,14 +36,6 @@ pub struct Records<C: RecordOp> {
     rest: Option<Batch<Items<C::In>>>,
     /// Faults so far; the backoff grows with them.
     faults: u32,
-}
-
-/// What one pass over a batch did to its rows; reused from batch to batch.
-#[derive(Default)]
-struct Edits {
-    taken: u32,
-    filtered: Vec<u32>,
-    refused: Vec<(u32, Nack)>,
 }
 
 /// An input that was emptied, and the leases of it and of the output made from it.
@@ -231,6 +79,11 @@ impl<C: RecordOp> Records<C> {
         F: FnMut(&C::Out) -> bool + Send + 'static,
     {
         self.extend(|first| Filter { first, predicate })
+    }
+
+    /// The operators, and a copy to start afresh from where they are restartable.
+    pub(crate) fn into_parts(self) -> (C, Option<(C, fn(&C) -> C)>) {
+        (self.op, self.pristine)
     }
 
     pub(crate) fn new(op: C) -> Self {
@@ -321,7 +174,7 @@ impl<C: RecordOp> Records<C> {
             }
         };
         let mut batch = Batch { payload: made, ticket, lease, meta };
-        self.settle_edits(&mut batch, cx);
+        self.edits.settle(&mut batch, cx);
         match cx.cover(&mut batch) {
             Ok(()) if batch.records() == 0 => self.give_back(batch),
             Ok(()) => *out = Some(batch),
@@ -386,25 +239,6 @@ impl<C: RecordOp> Records<C> {
             }
         }
     }
-
-    /// Settles the rows that were filtered or refused; the rest of the ticket belongs to the output rows.
-    fn settle_edits(&mut self, batch: &mut Batch<Items<C::Out>>, cx: &StageContext) {
-        let (filtered, refused) = (self.edits.filtered.len(), self.edits.refused.len());
-        if filtered + refused == 0 {
-            return;
-        }
-        // From the last row to the first, so that the numbers of the rows before stay true.
-        for (row, nack) in self.edits.refused.drain(..).rev() {
-            batch.ticket.settle_rows(&[row], nack);
-            batch.meta.deadlines.remove_rows(&[row]);
-            let behind = self.edits.filtered.partition_point(|gone| *gone < row);
-            self.edits.filtered[behind..].iter_mut().for_each(|gone| *gone -= 1);
-        }
-        batch.ticket.settle_rows(&self.edits.filtered, Outcome::Filtered);
-        batch.meta.deadlines.remove_rows(&self.edits.filtered);
-        self.edits.filtered.clear();
-        cx.count_lost(filtered, refused);
-    }
 }
 
 /// Adds what `decide` makes of the rows.
@@ -439,11 +273,6 @@ fn rows_that_fit<T: Weigh>(bytes: Bytes, limit: Bytes) -> usize {
     }
 }
 
-/// The number of a row within its batch, which a ticket counts in `u32`.
-fn row_number(rows: usize) -> u32 {
-    u32::try_from(rows).unwrap_or(u32::MAX)
-}
-
 impl<C: RecordOp> Transform<Items<C::In>> for Records<C> {
     type Out = Items<C::Out>;
 
@@ -475,5 +304,13 @@ impl<C: RecordOp> Transform<Items<C::In>> for Records<C> {
 
     fn flush(&mut self, out: &mut Option<Batch<Items<C::Out>>>, cx: &mut StageContext) -> Step {
         self.resume(out, cx)
+    }
+
+    fn takes_rows(&self) -> bool {
+        !C::PASSES
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        u32::from(!C::PASSES)
     }
 }

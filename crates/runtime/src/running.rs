@@ -105,6 +105,12 @@ impl Running {
         Arc::clone(&self.view)
     }
 
+    /// Completes when every stage has ended, by itself or because the intake was shut. [`wait`](Self::wait) then gives
+    /// the report at once. Cancel-safe: unlike `wait` it leaves the pipeline to whoever asks.
+    pub async fn ended(&mut self) {
+        self.join().await;
+    }
+
     /// Waits until every stage has ended by itself and every source was told what became of its records. When a stage
     /// fails, the intake shuts and what is in flight elsewhere drains.
     ///

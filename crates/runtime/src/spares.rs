@@ -27,6 +27,11 @@ impl SpareLists {
         Self { account, lists: Arc::default() }
     }
 
+    /// Whether `account` pays for what is kept.
+    pub(crate) fn are_paid_by(&self, account: &Account) -> bool {
+        self.account.is(account)
+    }
+
     /// The list of one payload type.
     pub(crate) fn of<P: Payload>(&self) -> Spares<P> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);

@@ -78,6 +78,18 @@ pub trait Transform<P: Payload>: Send + 'static {
     fn may_hold_back(&self) -> bool {
         false
     }
+
+    /// Whether it takes rows out of its batches, or changes or joins them. Rows that a fork shares are then copied, and
+    /// the copies paid for, before it is given them.
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
+    /// How many batches in the stage's hand it needs room for: its input, as far as it keeps rows of it from one call to
+    /// the next, while it makes an output. The plan reserves two of the largest batch for each.
+    fn batches_in_hand(&self) -> u32 {
+        1
+    }
 }
 
 /// A transform behind a pointer, for pipelines put together at run time: one indirect call per *batch*.
@@ -121,6 +133,14 @@ impl<P: Payload, Q: Payload> Transform<P> for BoxTransform<P, Q> {
     fn may_hold_back(&self) -> bool {
         (**self).may_hold_back()
     }
+
+    fn takes_rows(&self) -> bool {
+        (**self).takes_rows()
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        (**self).batches_in_hand()
+    }
 }
 
 /// Passes every batch on as it is.
@@ -133,6 +153,14 @@ impl<P: Payload> Transform<P> for Pass {
     fn process(&mut self, input: Batch<P>, out: &mut Option<Batch<P>>, _cx: &mut StageContext) -> Step {
         *out = Some(input);
         Step::Done
+    }
+
+    fn takes_rows(&self) -> bool {
+        false
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        0
     }
 }
 
@@ -220,13 +248,41 @@ impl<A, B, M: Payload> Then<A, B, M> {
                 }
                 self.second_next = self.second.resume(out, cx);
             } else if let Some(batch) = self.middle.take() {
-                self.second_next = self.second.process(batch, out, cx);
+                if out.is_some() {
+                    // The rest of a batch that came in parts.
+                    self.middle = Some(batch);
+                    return Step::More;
+                }
+                self.second_next = self.hand_over(batch, out, cx);
             } else if out.is_some() || !may_go_on(&self.first_next, cx) {
                 return self.first_next.clone();
             } else {
                 self.first_next = call(&mut self.first, turn, &mut self.middle, cx);
             }
         }
+    }
+
+    /// Gives `second` the batch in the middle. Of rows that a fork shares it is given as many as can be paid for at once,
+    /// where it takes rows; the rest stays in the middle.
+    fn hand_over<P: Payload>(
+        &mut self,
+        mut batch: Batch<M>,
+        out: &mut Option<Batch<B::Out>>,
+        cx: &mut StageContext,
+    ) -> Step
+    where
+        A: Transform<P, Out = M>,
+        B: Transform<M>,
+    {
+        if batch.payload.is_shared() && self.second.takes_rows() {
+            let (rest, owned) = cx.own(&mut batch);
+            self.middle = rest;
+            if let Err(nack) = owned {
+                cx.refuse(batch, nack);
+                return Step::Done;
+            }
+        }
+        self.second.process(batch, out, cx)
     }
 
     /// Flushes `first` through `second`, and then `second`.
@@ -318,5 +374,13 @@ where
 
     fn may_hold_back(&self) -> bool {
         self.first.may_hold_back() || self.second.may_hold_back()
+    }
+
+    fn takes_rows(&self) -> bool {
+        self.first.takes_rows() || self.second.takes_rows()
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        self.first.batches_in_hand() + self.second.batches_in_hand()
     }
 }

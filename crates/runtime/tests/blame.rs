@@ -115,7 +115,7 @@ async fn a_slow_sink_behind_five_stages_and_a_fork_stops_the_source_and_is_named
     assert!((9..=11).contains(&verdict.window.as_secs()), "{:?}", verdict.window);
     let Some(Evidence::Edge { name, fill, blocked, .. }) = &verdict.evidence else { panic!("{verdict:?}") };
     assert_eq!(name, "slow");
-    assert!(*fill > 0.5 && blocked.is_some_and(|share| share > 0.99), "{verdict}");
+    assert!(*fill > 0.5 && *blocked > 0.99, "{verdict}");
     let sentence = verdict.to_string();
     assert!(
         sentence.starts_with(
@@ -177,9 +177,28 @@ async fn a_source_that_brings_little_is_named_and_nobody_behind_it() {
     assert_eq!((verdict.kind, culprit(&verdict)), (Kind::StarvedSource, "drip"), "{verdict}");
     assert_eq!(
         verdict.to_string(),
-        "source \"drip\" limits the pipeline: it had no input 100 % of the last 10 s, and nothing behind it is full."
+        "source \"drip\" limits the pipeline: it had no input 100 % of the last 10 s, and nothing behind it holds it up."
     );
     assert!(running.is_progressing());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_best_effort_branch_that_sheds_limits_nobody_and_is_remarked_upon() {
+    let builder = builder();
+    let live = edge("to-live").records(16).on_full(OnFull::DropOldest);
+    let [archive, live] = builder
+        .source("drip", source::stream(slow_drip(0_u64.., Duration::from_millis(10))))
+        .fork([Branch::required(edge("to-archive")), Branch::best_effort(live)]);
+    archive.sink("archive", sink::null());
+    live.sink("live view", sink::for_each_async(|_| sleep(Duration::from_millis(100))));
+    let running = builder.build().unwrap().start();
+    let verdict = after(&running, 30).await;
+    assert_eq!(
+        verdict.to_string(),
+        "source \"drip\" limits the pipeline: it had no input 100 % of the last 10 s, and nothing behind it holds it up. \
+         Edge \"to-live\" (best effort) shed 90 % of its records and holds nobody up."
+    );
+    running.stop().await.ledger.check().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,17 +81,23 @@ fn an_edge_with_settings_that_make_no_sense() {
 #[test]
 fn minima_above_the_budget_with_the_sum_spelled_out() {
     assert_eq!(
-        refused_with(|builder| builder.budget(kib(256)), |builder| line(builder, EdgeSpec::new("to-store"))),
+        refused_with(
+            |builder| builder.budget(kib(256)),
+            |builder| {
+                let orders = builder.source("orders", source::iter(numbers())).map(|order| order);
+                orders.edge(EdgeSpec::new("to-store")).sink("store", sink::null());
+            }
+        ),
         "pipeline \"shop\" cannot run:
-  - the memory budget is too small by 512 KiB:
+  - the memory budget is too small by 576 KiB:
       to-store      64 KiB  edge
-      orders       128 KiB  in hand
+      orders       192 KiB  in hand
+      orders       128 KiB  on its way
       orders       192 KiB  intake
-      store        128 KiB  in hand
       spares       256 KiB  emptied batches
-      sum          768 KiB
+      sum          832 KiB
       budget       256 KiB
-    raise the budget to at least 768 KiB, or lower the largest part: spares (emptied batches); most parts are multiples \
+    raise the budget to at least 832 KiB, or lower the largest part: spares (emptied batches); most parts are multiples \
          of the largest batch, so a smaller `.batch(..)` lowers them all"
     );
 }

@@ -55,7 +55,7 @@ async fn boxed_steps_run_in_order_in_the_stage_of_their_source() {
     let builder = Pipeline::builder("steps");
     let (port, kept) = collecting(&builder, "keep");
     let steps: [BoxTransform<Numbers>; 2] =
-        [Box::new(records().filter(|n: &u64| n % 2 == 0)), Box::new(records().map(|n: u64| n + 1))];
+        [Box::new(records().filter(|n: &u64| n.is_multiple_of(2))), Box::new(records().map(|n: u64| n + 1))];
     let flow = builder.boxed_source("count", source::iter(0..1_000_u64));
     let flow = steps.into_iter().fold(flow, |flow, step| flow.step(step, Weight::ZERO, true));
     flow.to(&port);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, NackKind, OnFull, Outcome, Settled, StageState, Weight, kib};
 use tidegate_runtime::{
-    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Report, Sink, Source, Supervision, sink, source,
+    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Report, Sink, SinkOptions, SinkPolicy, Source,
+    Supervision, sink, source,
 };
 
 fn assert_balanced(report: &Report) {
@@ -165,4 +166,45 @@ async fn the_stage_that_failed_is_named_not_the_one_that_sends_to_it() {
     let report = builder.build().unwrap().start().wait().await;
     assert!(matches!(&report.end, PipelineEnd::Failed { stage, .. } if stage == "odd"), "{}", report.end);
     assert_balanced(&report);
+}
+
+/// Takes everything, and flushes as it is told.
+struct Flushes<F>(F);
+
+impl<F, R> Sink<Items<u64>> for Flushes<F>
+where
+    F: Fn() -> R + Send + 'static,
+    R: Future<Output = Result<(), Nack>> + Send,
+{
+    async fn deliver(&mut self, _payload: &mut Items<u64>, _meta: &Meta) -> Result<Accepted, Nack> {
+        Ok(Accepted::All)
+    }
+
+    fn flush(&mut self) -> impl Future<Output = Result<(), Nack>> + Send {
+        (self.0)()
+    }
+}
+
+async fn flushed<R>(flush: impl Fn() -> R + Send + 'static) -> (PipelineEnd, Duration)
+where
+    R: Future<Output = Result<(), Nack>> + Send + 'static,
+{
+    let builder = Pipeline::builder("flush");
+    let policy = SinkPolicy { timeout: Some(Duration::from_secs(3)), ..SinkPolicy::default() };
+    let options = SinkOptions::default().policy(policy);
+    builder.source("numbers", source::iter(0..100_u64)).edge("out").sink_with("sink", Flushes(flush), options);
+    let report = tokio::time::timeout(Duration::from_secs(60), builder.build().unwrap().start().wait()).await.unwrap();
+    report.ledger.check().unwrap();
+    assert_eq!(report.ledger.total().ended.get(Outcome::Delivered).get(), 100, "{report}");
+    (report.end.clone(), report.ran)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_never_ends_or_panics_ends_the_pipeline_with_its_cause() {
+    let failed = |cause: &str| PipelineEnd::Failed { stage: "sink".into(), cause: cause.into() };
+    let (end, ran) = flushed(std::future::pending).await;
+    assert_eq!((end, ran), (failed("flush of the sink: no answer within 3s"), Duration::from_secs(3)));
+    assert_eq!(flushed(|| async { panic!("cannot") }).await.0, failed("flush of the sink: panicked: cannot"));
+    assert_eq!(flushed(|| async { Err(Nack::transient("busy")) }).await.0, failed("flush of the sink: busy"));
+    assert_eq!(flushed(|| async { Ok(()) }).await.0, PipelineEnd::Completed);
 }

@@ -459,7 +459,7 @@ impl tidegate_flow::queue::Load for Item {
         Weight::new(1, 8)
     }
 
-    fn settle_shed(self, _: tidegate_flow::ShedReason) {}
+    fn settle_shed(&mut self, _: tidegate_flow::ShedReason) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,6 @@ use tidegate_runtime::ingress::SourceInlet;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::records::{Identity, Records};
 use tidegate_runtime::source::IterSource;
-use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::transform::Pass;
 use tidegate_runtime::{
     Backoff, Branch, BuildError, BuildErrors, EdgeFlow, Flow, KillSwitch, Pipeline, PipelineBuilder, Port, SinkOptions,
@@ -18,11 +17,13 @@ use tidegate_runtime::{
 };
 
 use crate::book::Book;
+use crate::chain::{Way, chain, chain_stuck};
 use crate::parts::{Faulty, RETRIES, Scripted, classes};
-use crate::plan::{Care, EdgePlan, Plan, Shape, SinkPlan, Step};
+use crate::plan::{Care, EdgePlan, Plan, Shape, SinkPlan, Site, Step};
 use crate::record::Rec;
 use crate::rng::{Rng, mix2};
 use crate::steps::{self, Mark, Salt};
+use crate::stuck::{self, Stuck};
 
 type Fresh<I> = Flow<I, Pass, Records<Identity<Rec>>>;
 type Iterated = IterSource<Box<dyn Iterator<Item = Rec> + Send>>;
@@ -85,6 +86,7 @@ struct Assembly<'p> {
     kill_first: KillSwitch,
     flows: Vec<Option<(Open, Option<Mark>)>>,
     ports: Vec<Port<Items<Rec>>>,
+    spills: Vec<Port<Items<Rec>>>,
     sinks: usize,
     step: u64,
     rng: Rng,
@@ -95,6 +97,8 @@ impl<'p> Assembly<'p> {
         let builder = Pipeline::builder(format!("seed-{}", plan.seed))
             .budget(Bytes::new(budget))
             .batch(Weight::new(plan.batch.0, plan.batch.1))
+            .stall_after(stuck::STALL_AFTER)
+            .watch_every(stuck::WATCH_EVERY)
             .supervision(supervision(plan.supervision));
         Self {
             plan,
@@ -103,6 +107,7 @@ impl<'p> Assembly<'p> {
             kill_first: KillSwitch::new(),
             flows: Vec::new(),
             ports: Vec::new(),
+            spills: Vec::new(),
             sinks: 0,
             step: 0,
             rng: Rng::new(mix2(plan.seed, 99)),
@@ -111,9 +116,17 @@ impl<'p> Assembly<'p> {
 
     fn build(mut self) -> Result<Assembled, BuildErrors> {
         self.sources();
+        let opened: Vec<_> = self.plan.spills.iter().map(|(edge, _)| self.builder.port(spec(edge))).collect();
+        let (spills, flows): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+        self.spills = spills;
         for step in &self.plan.steps {
             self.step += 1;
             self.step(step);
+        }
+        for (flow, (_, sink)) in flows.into_iter().zip(&self.plan.spills) {
+            let options = sink_options(sink, None);
+            let (name, sink) = self.faulty(sink, false);
+            flow.sink_with(&name, sink, options);
         }
         let kill = self.builder.kill_switch();
         let pipeline = self.builder.build()?;
@@ -163,13 +176,18 @@ impl<'p> Assembly<'p> {
             }
             Step::Chain { flow, shape, edge, care } => {
                 let (slot, salt) = (self.take(*flow), Salt(self.step));
+                let way = Way { salt, ports: &self.ports, edge, spill: edge.diverts_to.map(|to| &self.spills[to]) };
+                let stuck = self.plan.stall.map(|stall| Stuck::new(stall, self.book));
                 let care = care.map(supervision);
                 let flow = with_flow!(slot, flow => {
                     let flow = match care {
                         Some(care) => flow.supervise(care),
                         None => flow,
                     };
-                    chain(flow, *shape, salt, spec(edge), &self.ports)
+                    match (*shape, stuck) {
+                        (Shape::Stuck, Some(stuck)) => chain_stuck(flow, stuck, &way),
+                        (shape, _) => chain(flow, shape, &way),
+                    }
                 });
                 self.opened(flow, None);
             }
@@ -206,6 +224,9 @@ impl<'p> Assembly<'p> {
     fn partition(&mut self, flow: usize, edges: &[EdgePlan]) {
         let (slot, salt) = (self.take(flow), Salt(self.step));
         let branches: Vec<EdgeFlow<Items<Rec>>> = match edges {
+            [a, b] if self.step.is_multiple_of(2) => {
+                with_flow!(slot, flow => flow.route(steps::ByRow(salt, 2), [spec(a), spec(b)]).into())
+            }
             [a, b] => with_flow!(slot, flow => flow.partition(steps::branch(salt, 2), [spec(a), spec(b)]).into()),
             [a, b, c] => {
                 with_flow!(slot, flow => flow.partition(steps::branch(salt, 3), [spec(a), spec(b), spec(c)]).into())
@@ -217,63 +238,45 @@ impl<'p> Assembly<'p> {
 
     fn sink(&mut self, flow: usize, plan: &SinkPlan, dead_letters: Option<usize>) {
         let slot = self.take(flow);
+        let (name, sink) = self.faulty(plan, dead_letters.is_some());
+        let options = sink_options(plan, dead_letters.map(|port| &self.ports[port]));
+        with_flow!(slot, flow => flow.sink_with(&name, sink, options));
+    }
+
+    /// A sink, and its name.
+    fn faulty(&mut self, plan: &SinkPlan, has_dead_letters: bool) -> (String, Faulty) {
+        let planted = self.plan.stall.filter(|stall| stall.site == Site::Sink(self.sinks));
         let sink = Faulty {
             plan: plan.clone(),
             number: self.sinks,
             largest: self.plan.batch.1,
-            has_dead_letters: dead_letters.is_some(),
+            has_dead_letters,
             unique: self.plan.is_marked(),
             ordered: self.plan.is_ordered(),
             rng: self.rng.split(),
             tries: HashMap::new(),
+            stuck: planted.map(|stall| Stuck::new(stall, self.book)),
+            noisy: self.plan.noisy,
             book: Arc::clone(self.book),
         };
         let name = format!("k{}", self.sinks);
         self.sinks += 1;
-        let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(20), restarts: 10 };
-        let timeout = (plan.timeout > 0).then(|| Duration::from_millis(plan.timeout));
-        let mut options = SinkOptions::default().policy(SinkPolicy { retries: RETRIES, backoff, timeout });
-        if let Some(port) = dead_letters {
-            options = options.dead_letters(&self.ports[port]);
-        }
-        with_flow!(slot, flow => flow.sink_with(&name, sink, options));
+        (name, sink)
     }
 }
 
-fn chain<I, C>(
-    flow: Flow<I, Pass, Records<C>>,
-    shape: Shape,
-    salt: Salt,
-    edge: EdgeSpec,
-    ports: &[Port<Items<Rec>>],
-) -> EdgeFlow<Items<Rec>>
-where
-    I: Inlet<Payload = Items<Rec>>,
-    C: tidegate_runtime::records::RecordOp<In = Rec, Out = Rec>,
-{
-    let next = Salt(mix2(salt.0, 1));
-    match shape {
-        Shape::Plain => flow.edge(edge),
-        Shape::Map(panics) => flow.map(steps::change(salt, panics)).edge(edge),
-        Shape::Filter => flow.filter(steps::keep(salt)).edge(edge),
-        Shape::FilterMap => flow.filter_map(steps::keep_some(salt)).edge(edge),
-        Shape::TryMap(every) => flow.try_map(steps::attempt(salt, every)).edge(edge),
-        Shape::Three(every) => {
-            let flow = flow.map(steps::change(salt, 0)).filter(steps::keep(next));
-            flow.try_map(steps::attempt(Salt(mix2(salt.0, 2)), every)).edge(edge)
-        }
-        Shape::FlatMap(panics) => flow.flat_map::<steps::Children, _>(steps::expand(salt, panics)).edge(edge),
-        Shape::Expand(panics) => {
-            let flow = flow.filter(steps::keep(salt)).flat_map::<steps::Children, _>(steps::expand(next, 0));
-            flow.map(steps::change(Salt(mix2(salt.0, 2)), panics)).edge(edge)
-        }
-        Shape::Tap(port) => flow.wire_tap(&ports[port]).map(steps::change(salt, 0)).edge(edge),
-        Shape::Divert(port) => flow.divert_to(&ports[port], steps::chosen(salt)).filter(steps::keep(next)).edge(edge),
-        Shape::TryMapOr(port, every) => flow.try_map_or(&ports[port], steps::attempt_or(salt, every)).edge(edge),
+/// What is done around a sink.
+fn sink_options<'a>(plan: &SinkPlan, dead_letters: Option<&'a Port<Items<Rec>>>) -> SinkOptions<'a, Items<Rec>> {
+    let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(20), restarts: 10 };
+    let timeout = (plan.timeout > 0).then(|| Duration::from_millis(plan.timeout));
+    let mut options = SinkOptions::default().policy(SinkPolicy { retries: RETRIES, backoff, timeout });
+    if let Some(port) = dead_letters {
+        options = options.dead_letters(port);
     }
+    options
 }
 
-fn spec(plan: &EdgePlan) -> EdgeSpec {
+pub(crate) fn spec(plan: &EdgePlan) -> EdgeSpec {
     let spec = EdgeSpec::new(plan.name.as_str())
         .records(plan.records)
         .on_full(plan.when_full)

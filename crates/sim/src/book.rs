@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tidegate_flow::stall::StallReport;
 use tidegate_flow::{Outcome, OutcomeCounts, Settled};
+use tokio::time::Instant;
 
 use crate::record::Rec;
 use crate::rng::mix2;
@@ -34,8 +36,10 @@ pub struct Notes {
     pub broken: Vec<String>,
     /// A number that depends on everything that sinks accepted and in which order.
     pub digest: u64,
-    /// Reports of records refused because what a stage made of them did not fit the budget.
-    pub refused_for_memory: u64,
+    /// When something stopped to answer.
+    pub hung: Option<Instant>,
+    /// What the watchdog said, and when.
+    pub stalls: Vec<(Instant, StallReport)>,
     /// Deliveries of batches larger than the largest batch, in bytes.
     pub oversize: u64,
     /// Deliveries that the sinks answered.
@@ -194,14 +198,27 @@ impl Book {
 
     /// A source is told why records were refused; every reason must be in the plan.
     pub fn refused(&self, source: usize, settled: &Settled<u64>) {
-        const KNOWN: [&str; 4] = ["planned", "stayed full for", "no answer within", "dropped before it was settled"];
+        const KNOWN: [&str; 5] = [
+            "planned",
+            "stayed full for",
+            "no answer within",
+            "no answer at the record's",
+            "dropped before it was settled",
+        ];
         let cause = settled.nack.as_ref().map(|nack| nack.cause.as_str()).unwrap_or_default();
-        // What a stage made did not fit the budget at that moment: refused aloud, and known to happen.
-        if cause.contains("than its overdraft allows") {
-            self.notes().refused_for_memory += 1;
-        } else if settled.nack.is_some() && !KNOWN.iter().any(|known| cause.contains(known)) {
+        if settled.nack.is_some() && !KNOWN.iter().any(|known| cause.contains(known)) {
             self.broken(format!("source {source} was refused records for a reason of its own: {cause}"));
         }
+    }
+
+    /// Something will never answer again.
+    pub fn hung(&self, now: Instant) {
+        self.notes().hung.get_or_insert(now);
+    }
+
+    /// The watchdog has something to say.
+    pub fn stalled(&self, now: Instant, report: StallReport) {
+        self.notes().stalls.push((now, report));
     }
 
     /// A rule was seen broken.

@@ -11,8 +11,11 @@ use crate::run::Ran;
 /// From so many runs on, the shares must be what they are to be.
 const ENOUGH: u64 = 200;
 
-/// The policies, each of which must be on a share of the edges. No builder makes an edge divert yet.
-const POLICIES: [&str; 6] = ["block", "block for a time", "drop_newest", "drop_oldest", "sample", "fail"];
+/// The policies, each of which must be on a share of the edges.
+const POLICIES: [&str; 7] = ["block", "block for a time", "drop_newest", "drop_oldest", "sample", "fail", "divert"];
+
+/// What can never answer again; each must have been named.
+const STALLS: [&str; 3] = ["a sink", "a call", "a wait for nothing"];
 
 /// What the runs had in them.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Coverage {
     panicked: u64,
     disturbed: u64,
     exact: u64,
+    stalls: BTreeMap<&'static str, u64>,
+    diverted: u64,
     outcomes: OutcomeCounts,
     looks: u64,
     features: BTreeMap<&'static str, u64>,
@@ -55,6 +60,10 @@ impl Coverage {
         self.panicked += u64::from(ran.panicked);
         self.disturbed += u64::from(plan.end.cancels() || ran.panicked);
         self.exact += u64::from(ran.exact);
+        if let (Some(stall), true) = (plan.stall, ran.stalled) {
+            *self.stalls.entry(stall.site.name()).or_default() += 1;
+        }
+        self.diverted += ran.diverted;
         self.outcomes.add_all(&ran.totals.ended);
         self.looks += ran.looks;
         self.add_features(plan, ran);
@@ -90,6 +99,7 @@ impl Coverage {
             ("runs with fork and join".to_owned(), percent(self.forked_and_joined, self.runs), 50.0),
             ("oversize batches".to_owned(), percent(self.oversize.0, self.oversize.1), 1.0),
             ("runs with a cancel or panic".to_owned(), percent(self.disturbed, self.runs), 30.0),
+            ("runs with each record's end checked".to_owned(), percent(self.exact, self.runs), 30.0),
         ];
         for policy in POLICIES {
             let edges = self.policies.get(policy).copied().unwrap_or(0);
@@ -98,6 +108,9 @@ impl Coverage {
         let low = shares.iter().filter(|(_, is, least)| is < least);
         let mut missing: Vec<String> =
             low.map(|(what, is, least)| format!("{what}: {is:.1} %, at least {least} %")).collect();
+        let unnamed = STALLS.iter().filter(|what| !self.stalls.contains_key(*what));
+        missing.extend(unnamed.map(|what| format!("no stall of {what}")));
+        missing.extend((self.diverted == 0).then(|| "no record was diverted".to_owned()));
         let unseen = Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Absorbed);
         missing.extend(
             unseen
@@ -121,13 +134,14 @@ impl Coverage {
         rows.push(of_runs("each record's end checked", self.exact));
         rows.push(("oversize batches".to_owned(), self.oversize.0, self.oversize.1));
         rows.extend(self.policies.iter().map(|(policy, count)| (format!("edges: {policy}"), *count, self.edges)));
-        rows.push(("edges: divert (the builder has none yet)".to_owned(), 0, self.edges));
         let shapes = self.shapes.values().sum();
         rows.extend(self.shapes.iter().map(|(shape, count)| (format!("operators: {shape}"), *count, shapes)));
         rows.extend(self.ends.iter().map(|(end, count)| of_runs(&format!("ends: {end}"), *count)));
+        rows.extend(self.stalls.iter().map(|(what, count)| of_runs(&format!("stalls named: {what}"), *count)));
         rows.extend(self.features.iter().map(|(name, count)| of_runs(name, *count)));
         let records = self.outcomes.total().get();
         rows.extend(self.outcomes.iter().map(|(outcome, count)| (format!("records {outcome}"), count.get(), records)));
+        rows.push(("records diverted".to_owned(), self.diverted, records));
         rows.push(("looks during a run".to_owned(), self.looks, self.looks));
         rows
     }

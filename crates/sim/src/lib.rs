@@ -10,6 +10,7 @@
 
 pub mod assemble;
 pub mod book;
+pub mod chain;
 pub mod coverage;
 pub mod draw;
 pub mod oracle;
@@ -19,6 +20,8 @@ pub mod record;
 pub mod rng;
 pub mod run;
 pub mod steps;
+pub mod stuck;
+pub mod vary;
 
 pub use coverage::Coverage;
 pub use run::{Ran, run};
@@ -27,12 +30,19 @@ pub use run::{Ran, run};
 #[must_use]
 pub fn run_seed(seed: u64, again: bool) -> (plan::Plan, Ran) {
     let plan = draw::plan(seed);
-    let mut ran = run(&plan);
-    if again && ran.broken.is_empty() {
-        let second = run(&plan);
+    let ran = if again { run_twice(&plan) } else { run(&plan) };
+    (plan, ran)
+}
+
+/// Runs a plan twice: the runs must be the same to the last detail.
+#[must_use]
+pub fn run_twice(plan: &plan::Plan) -> Ran {
+    let mut ran = run(plan);
+    if ran.broken.is_empty() {
+        let second = run(plan);
         if second.digest != ran.digest {
             ran.broken.push(format!("two runs of one seed differ: {} and {}", ran.end, second.end));
         }
     }
-    (plan, ran)
+    ran
 }

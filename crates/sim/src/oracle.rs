@@ -1,11 +1,12 @@
 //! What must hold: during a run, at any moment; and after it, given how it ended.
 
-use tidegate_flow::{Ledger, Outcome};
+use tidegate_flow::{Ledger, OnFull, Outcome, Records};
 use tidegate_runtime::{PipelineEnd, Report, View};
 
 use crate::book::{Book, Notes};
-use crate::plan::{End, Plan, Shape, Step};
+use crate::plan::{End, Plan};
 use crate::run::{Ran, failure};
+use crate::stuck;
 
 /// How a run ended; `None` where the handle was dropped.
 pub struct Ending {
@@ -13,23 +14,8 @@ pub struct Ending {
     pub report: Option<Report>,
 }
 
-/// What stages that expand records may have in hand beyond what is charged: two batches each, which the plan reserves
-/// for them. The rows that wait in the middle of an expansion are not charged one by one. Nor are the copies that are made
-/// when runs of shared rows are joined again: where a plan can do that, only the whole budget bounds what is alive.
-pub fn in_hand(plan: &Plan) -> u64 {
-    let shares = plan.steps.iter().any(|step| matches!(step, Step::Fork { .. }));
-    let taps = plan.shapes().any(|shape| matches!(shape, Shape::Tap(_)));
-    let joins = plan.steps.iter().any(|step| matches!(step, Step::Partition { .. }));
-    let picks = plan.shapes().any(|shape| matches!(shape, Shape::Divert(_) | Shape::TryMapOr(..)));
-    if (shares || taps) && (joins || picks) {
-        return u64::MAX / 2;
-    }
-    let expands = |shape: &Shape| matches!(shape, Shape::FlatMap(_) | Shape::Expand(_));
-    plan.shapes().filter(expands).count() as u64 * 2 * plan.batch.1
-}
-
 /// Checks what must hold at any moment.
-pub fn during(view: &View, book: &Book, in_hand: u64) {
+pub fn during(view: &View, book: &Book) {
     if let Err(imbalance) = view.ledger().check() {
         book.broken(format!("at {:?}: {imbalance}", view.now()));
     }
@@ -45,7 +31,7 @@ pub fn during(view: &View, book: &Book, in_hand: u64) {
     if budget.used() > budget.total() {
         book.broken(format!("{} of a budget of {} are charged", budget.used(), budget.total()));
     }
-    if book.live_bytes() > budget.used().get() + in_hand || book.live_bytes() > budget.total().get() {
+    if book.live_bytes() > budget.used().get() {
         let (live, used) = (book.live_bytes(), budget.used());
         book.broken(format!("records of {live} bytes are alive, but only {used} are charged, at {:?}", view.now()));
     }
@@ -75,7 +61,10 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
         }
     }
     end_was_planned(plan, ending, ran);
+    diversions(plan, view, ran);
     let notes = book.notes();
+    ran.broken.extend(stuck::judge(plan.stuck_stage().as_deref(), notes.hung, &notes.stalls));
+    ran.stalled = notes.hung.is_some();
     sources(plan, &ledger, &notes, ending, ran);
     // A part that was lost on one branch may not show at the source, where only the worst end of a record counts.
     let lost = ledger
@@ -83,16 +72,22 @@ pub fn after(plan: &Plan, book: &Book, view: &View, ending: &Ending, ran: &mut R
         .iter()
         .any(|(_, _, flows)| !(flows.shed.total().is_zero() && flows.expired.is_zero() && flows.abandoned.is_zero()));
     let completed = ending.report.as_ref().is_some_and(|report| report.end == PipelineEnd::Completed);
-    ran.exact = plan.is_certain() && completed && !lost && !refuses_for_memory(plan, &notes);
+    ran.exact = plan.is_certain() && completed && !lost;
     outcomes(plan, &ledger, &notes, ran);
 }
 
-/// Whether records may have been refused because memory was short for a moment. An iterator does not listen to reasons,
-/// and of several reasons a source is told the worst alone.
-fn refuses_for_memory(plan: &Plan, notes: &Notes) -> bool {
-    let deaf = plan.sources.iter().any(|source| source.iterator) || plan.shapes().any(|shape| shape.faults());
-    let deaf = deaf || plan.sinks().any(|sink| sink.refuses + sink.panics + sink.hesitates > 0);
-    notes.refused_for_memory > 0 || (deaf && plan.budget_times < 8)
+/// An edge that diverts gives nothing up, and no other edge diverts.
+fn diversions(plan: &Plan, view: &View, ran: &mut Ran) {
+    for (planned, edge) in plan.edges().filter_map(|planned| Some((planned, view.edge(&planned.name)?))) {
+        let (diverted, shed) = (edge.flows.diverted, edge.flows.shed.iter().copied().sum::<Records>());
+        ran.diverted += diverted.get();
+        if planned.when_full == OnFull::Divert && !shed.is_zero() {
+            ran.broken.push(format!("edge {} diverts, and shed {shed}", planned.name));
+        }
+        if planned.when_full != OnFull::Divert && !diverted.is_zero() {
+            ran.broken.push(format!("edge {} does not divert, and diverted {diverted}", planned.name));
+        }
+    }
 }
 
 fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
@@ -101,7 +96,7 @@ fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
         (PipelineEnd::Completed, _) => true,
         (PipelineEnd::Failed { .. }, _) => plan.may_fail(),
         (PipelineEnd::DeadlinePassed, end) => matches!(end, End::Drain(..)),
-        (PipelineEnd::Stopped, end) => matches!(end, End::Stop(_)),
+        (PipelineEnd::Stopped, end) => matches!(end, End::Stop(_) | End::Stalled),
     };
     if !planned {
         ran.broken.push(format!("the pipeline {}, which nothing in the plan explains", report.end));
@@ -109,6 +104,7 @@ fn end_was_planned(plan: &Plan, ending: &Ending, ran: &mut Ran) {
     if let Some(cause) = failure(report)
         && !cause.contains("planned")
         && !cause.contains("full")
+        && !cause.contains("no answer at the record's")
     {
         ran.broken.push(format!("the pipeline failed for a reason of its own: {cause}"));
     }

@@ -1,6 +1,7 @@
 //! What a generated pipeline is made of: scripted sources and sinks that note what they see.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::book::Book;
 use crate::plan::{SinkPlan, SourcePlan};
 use crate::record::Rec;
 use crate::rng::{Rng, mix2};
+use crate::stuck::Stuck;
 
 /// How often a delivery that fails for now is tried again.
 pub const RETRIES: u32 = 3;
@@ -127,6 +129,10 @@ pub struct Faulty {
     pub rng: Rng,
     /// How often each record was refused for now.
     pub tries: HashMap<u64, u32>,
+    /// What makes it never answer again.
+    pub stuck: Option<Stuck>,
+    /// Whether it takes as long as no generator says.
+    pub noisy: bool,
     /// The notes of the run.
     pub book: Arc<Book>,
 }
@@ -200,6 +206,14 @@ impl Faulty {
 
 impl Sink<Items<Rec>> for Faulty {
     async fn deliver(&mut self, payload: &mut Items<Rec>, meta: &Meta) -> Result<Accepted, Nack> {
+        if self.stuck.as_mut().is_some_and(Stuck::hangs) {
+            std::future::pending::<()>().await;
+        }
+        if self.noisy {
+            // The keys of a hash table differ from table to table.
+            let noise = RandomState::new().hash_one(self.number);
+            tokio::time::sleep(Duration::from_micros(noise % 1_000_000)).await;
+        }
         if self.plan.takes > 0 {
             tokio::time::sleep(Duration::from_millis(self.rng.from_to(0, self.plan.takes))).await;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_flow::OnFull;
+use tidegate_runtime::Order;
 
 /// A pipeline, and what will happen to it.
 #[derive(Clone, Debug)]
@@ -19,6 +20,12 @@ pub struct Plan {
     pub sources: Vec<SourcePlan>,
     /// What is done with the flows, in order.
     pub steps: Vec<Step>,
+    /// Where edges divert to that are full: edges that each end in a sink.
+    pub spills: Vec<(EdgePlan, SinkPlan)>,
+    /// What never answers again.
+    pub stall: Option<StallPlan>,
+    /// Whether sinks take as long as no generator says: for the test that such a run is noticed.
+    pub noisy: bool,
     /// How it ends.
     pub end: End,
 }
@@ -71,6 +78,40 @@ pub struct EdgePlan {
     pub lanes: Vec<u8>,
     /// Its buckets.
     pub buckets: u8,
+    /// The spill that takes what it has no room for, where it diverts.
+    pub diverts_to: Option<usize>,
+}
+
+/// Something that never answers again, from some record or batch on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct StallPlan {
+    /// What.
+    pub site: Site,
+    /// It answers so many times before.
+    pub after: u64,
+}
+
+/// What never answers again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// A sink, by its number.
+    Sink(usize),
+    /// The call of a `map_async`, by the number of its step.
+    Call(usize),
+    /// A step on batches that waits for a side output and is never woken, by the number of the step that it is.
+    Wait(usize),
+}
+
+impl Site {
+    /// The name in the coverage table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sink(_) => "a sink",
+            Self::Call(_) => "a call",
+            Self::Wait(_) => "a wait for nothing",
+        }
+    }
 }
 
 /// One thing done with flows.
@@ -153,6 +194,18 @@ pub enum Shape {
     Divert(PortNo),
     /// `try_map_or`, which refuses one of about so many records.
     TryMapOr(PortNo, u64),
+    /// `map`, which panics on one of about so many records and is restarted from a copy.
+    Restartable(u64),
+    /// `map_async`, in order or not, which panics on one of about so many records.
+    Calls(Order, u64),
+    /// `batch`, of so many records.
+    Batch(u32),
+    /// `throttle`, to so many records a second.
+    Throttle(u32),
+    /// `group`, of so many records, and `flat_map` back to single ones.
+    Group(u32),
+    /// `map_async` or a step on batches, which never answers again.
+    Stuck,
 }
 
 /// What a stage does after a fault.
@@ -202,6 +255,8 @@ pub enum End {
     Stop(Duration),
     /// The handle is dropped.
     Drop(Duration),
+    /// It is stopped once something that never answers again was named.
+    Stalled,
 }
 
 impl End {
@@ -221,6 +276,7 @@ impl End {
             Self::Drain(..) => "drain",
             Self::Stop(_) => "stop",
             Self::Drop(_) => "drop",
+            Self::Stalled => "stopped after a stall",
         }
     }
 }
@@ -237,13 +293,20 @@ impl Shape {
     /// Whether the shape has an operator that panics.
     #[must_use]
     pub fn panics(&self) -> bool {
-        matches!(self, Self::Map(every) | Self::FlatMap(every) | Self::Expand(every) if *every > 0)
+        use Shape::{Calls, Expand, FlatMap, Map, Restartable};
+        matches!(self, Map(every) | FlatMap(every) | Expand(every) | Restartable(every) | Calls(_, every) if *every > 0)
     }
 
     /// Whether the shape has an operator that refuses records or panics.
     #[must_use]
     pub fn faults(&self) -> bool {
         self.panics() || matches!(self, Self::TryMap(_) | Self::Three(_))
+    }
+
+    /// Whether the shape has an operator that sends to a port.
+    #[must_use]
+    pub fn uses_port(&self) -> bool {
+        matches!(self, Self::Tap(_) | Self::Divert(_) | Self::TryMapOr(..))
     }
 
     /// The name in the coverage table.
@@ -261,6 +324,13 @@ impl Shape {
             Self::Tap(_) => "wire_tap",
             Self::Divert(_) => "divert_to",
             Self::TryMapOr(..) => "try_map_or",
+            Self::Restartable(_) => "restartable map",
+            Self::Calls(Order::Ordered, _) => "map_async, in order",
+            Self::Calls(Order::Unordered, _) => "map_async",
+            Self::Batch(_) => "batch",
+            Self::Throttle(_) => "throttle",
+            Self::Group(_) => "group+flat_map",
+            Self::Stuck => "stuck",
         }
     }
 }
@@ -268,20 +338,22 @@ impl Shape {
 impl Plan {
     /// Every edge.
     pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
-        self.steps.iter().flat_map(|step| match step {
+        let steps = self.steps.iter().flat_map(|step| match step {
             Step::Port { edge, .. } | Step::Chain { edge, .. } => vec![edge],
             Step::Fork { arms, .. } => arms.iter().map(|(edge, _)| edge).collect(),
             Step::Partition { edges, .. } => edges.iter().collect(),
             Step::Send { .. } | Step::Sink { .. } => Vec::new(),
-        })
+        });
+        steps.chain(self.spills.iter().map(|(edge, _)| edge))
     }
 
     /// Every sink.
     pub fn sinks(&self) -> impl Iterator<Item = &SinkPlan> {
-        self.steps.iter().filter_map(|step| match step {
+        let steps = self.steps.iter().filter_map(|step| match step {
             Step::Sink { sink, .. } => Some(sink),
             _ => None,
-        })
+        });
+        steps.chain(self.spills.iter().map(|(_, sink)| sink))
     }
 
     /// Every shape of fused operators.
@@ -335,8 +407,21 @@ impl Plan {
         let gives_up = |care: Care| care != Care::Resume;
         self.edges().any(|edge| edge.when_full == OnFull::Fail)
             || self.sources.iter().any(|source| source.fails_at.is_some())
-            || (self.shapes().any(|shape| shape.faults())
+            || (self.shapes().any(|shape| shape.faults() || matches!(shape, Shape::Calls(..)))
                 && (gives_up(self.supervision) || cares.into_iter().any(gives_up)))
+    }
+
+    /// The name of the stage that never answers again.
+    #[must_use]
+    pub fn stuck_stage(&self) -> Option<String> {
+        let Site::Sink(number) = self.stall?.site else { return Some("stuck".to_owned()) };
+        let mut flows = self.steps.iter().filter_map(|step| match step {
+            Step::Sink { flow, .. } => Some(*flow),
+            _ => None,
+        });
+        // A sink right behind a source is fused with it, and the source keeps its name.
+        let source = flows.nth(number).filter(|flow| *flow < self.sources.len());
+        Some(source.map_or_else(|| format!("k{number}"), |flow| format!("s{flow}")))
     }
 
     /// Whether what becomes of each record can be told from the record alone, as long as nothing is shed, expires or
@@ -345,7 +430,10 @@ impl Plan {
     pub fn is_certain(&self) -> bool {
         let timed = |edge: &EdgePlan| matches!(edge.when_full, OnFull::Block { max: Some(_) });
         let loose = |step: &Step| matches!(step, Step::Fork { marked: false, .. });
-        !self.edges().any(timed) && !self.sinks().any(SinkPlan::is_uncertain) && !self.steps.iter().any(loose)
+        // The records of a group share their end.
+        let groups = self.shapes().any(|shape| matches!(shape, Shape::Group(_)));
+        let certain = !self.edges().any(timed) && !self.sinks().any(SinkPlan::is_uncertain);
+        certain && !self.steps.iter().any(loose) && !groups
     }
 
     /// Whether parts of records can be told apart everywhere.
@@ -360,6 +448,7 @@ impl Plan {
         let sorted = self.sources.iter().any(|source| source.lanes > 0 || source.buckets > 1);
         let repeats = self.sinks().any(|sink| sink.hesitates > 0);
         let meets = self.joins() || self.shapes().any(|shape| matches!(shape, Shape::Divert(_) | Shape::TryMapOr(..)));
-        self.is_marked() && !sorted && !repeats && !meets
+        let overtakes = self.shapes().any(|shape| matches!(shape, Shape::Calls(Order::Unordered, _)));
+        self.is_marked() && !sorted && !repeats && !meets && !overtakes && self.spills.is_empty()
     }
 }

@@ -15,6 +15,7 @@ use crate::book::Book;
 use crate::oracle::{self, Ending};
 use crate::plan::{End, Plan};
 use crate::rng::{Rng, mix2};
+use crate::stuck;
 
 /// A run that takes longer than this, in virtual time, is stuck. Nothing in a plan waits for so long.
 const STUCK: Duration = Duration::from_secs(600);
@@ -38,6 +39,10 @@ pub struct Ran {
     pub end: String,
     /// Batches that were larger than the largest batch or the window of their edge, and all batches, at the edges.
     pub oversize: (u64, u64),
+    /// Whether something never answered again, and was named.
+    pub stalled: bool,
+    /// Records that were diverted, at all edges.
+    pub diverted: u64,
     /// What stood in the way, where it got stuck.
     pub stuck: Option<String>,
 }
@@ -101,9 +106,11 @@ async fn run_within(plan: &Plan, book: &Arc<Book>) -> Ran {
     let Assembled { pipeline, .. } = assembled;
     let running = pipeline.start();
     let view = running.view();
-    let looks = tokio::spawn(look(Arc::clone(&view), Arc::clone(book), oracle::in_hand(plan), mix2(plan.seed, 5)));
-    let driven = tokio::time::timeout(STUCK, drive(running, plan.end, kill, kill_first)).await;
+    let looks = tokio::spawn(look(Arc::clone(&view), Arc::clone(book), mix2(plan.seed, 5)));
+    let stalls = tokio::spawn(stuck::listen(view.watch_stalls(), Arc::clone(book)));
+    let driven = tokio::time::timeout(STUCK, drive(running, plan.end, book, kill, kill_first)).await;
     looks.abort();
+    stalls.abort();
     let mut ran = Ran { looks: book.looks(), ..Ran::default() };
     match driven {
         Ok(ending) => finish(plan, book, &view, &ending, &mut ran),
@@ -152,10 +159,12 @@ async fn settle_down(budget: &Budget, ran: &mut Ran, book: &Book) {
 async fn drive(
     running: Running,
     end: End,
+    book: &Book,
     kill: tidegate_runtime::KillSwitch,
     first: tidegate_runtime::KillSwitch,
 ) -> Ending {
     let report = match end {
+        End::Stalled => Some(wait_or_stop(running, book).await),
         End::Complete => Some(running.wait().await),
         End::Kill(at) => {
             tokio::time::sleep(at).await;
@@ -185,16 +194,30 @@ async fn drive(
     Ending { report }
 }
 
+/// Lets the pipeline end, or stops it when the time is over in which a stall must be named.
+async fn wait_or_stop(running: Running, book: &Book) -> Report {
+    loop {
+        let over = book.notes().hung.is_some_and(|hung| hung.elapsed() > stuck::NAMED_WITHIN + stuck::WATCH_EVERY);
+        if over {
+            return running.stop().await;
+        }
+        if running.times().iter().all(|times| times.finished) {
+            return running.wait().await;
+        }
+        tokio::time::sleep(stuck::WATCH_EVERY).await;
+    }
+}
+
 /// Looks at the pipeline at random moments, for as long as it runs.
-async fn look(view: Arc<View>, book: Arc<Book>, in_hand: u64, seed: u64) {
+async fn look(view: Arc<View>, book: Arc<Book>, seed: u64) {
     let mut rng = Rng::new(seed);
     loop {
-        oracle::during(&view, &book, in_hand);
+        oracle::during(&view, &book);
         book.looked();
         for _ in 0..rng.from_to(0, 6) {
             tokio::task::yield_now().await;
         }
-        oracle::during(&view, &book, in_hand);
+        oracle::during(&view, &book);
         tokio::time::sleep(Duration::from_micros(rng.from_to(0, 20_000))).await;
     }
 }

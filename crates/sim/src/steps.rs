@@ -1,8 +1,12 @@
 //! The closures of generated operators. Each notes what it does to a record before it does it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidegate_flow::{Nack, Outcome};
+use tidegate_flow::{Items, Nack, Outcome};
+use tidegate_runtime::Router;
 
 use crate::record::Rec;
 use crate::rng::mix2;
@@ -20,7 +24,7 @@ pub struct Mark {
 
 impl Mark {
     /// The closure.
-    pub fn apply(self) -> impl FnMut(Rec) -> Rec + Send + 'static {
+    pub fn apply(self) -> impl FnMut(Rec) -> Rec + Clone + Send + 'static {
         move |mut record| {
             record.side |= self.side;
             if self.is_more {
@@ -37,7 +41,7 @@ impl Mark {
 pub struct Salt(pub u64);
 
 /// A transformation that changes weights, and panics now and then.
-pub fn change(salt: Salt, panics: u64) -> impl FnMut(Rec) -> Rec + Send + 'static {
+pub fn change(salt: Salt, panics: u64) -> impl FnMut(Rec) -> Rec + Clone + Send + 'static {
     move |record| {
         if record.hits(mix2(salt.0, 1), panics) {
             record.book().ended(&record, Outcome::Returned);
@@ -54,6 +58,30 @@ pub fn change(salt: Salt, panics: u64) -> impl FnMut(Rec) -> Rec + Send + 'stati
             }
             _ => record,
         }
+    }
+}
+
+/// The same as a call that takes a while.
+pub fn call(salt: Salt, panics: u64) -> impl FnMut(Rec) -> Pin<Box<dyn Future<Output = Rec> + Send>> + Send + 'static {
+    let change = change(salt, panics);
+    move |record| {
+        let mut change = change.clone();
+        Box::pin(async move {
+            let takes = record.fate(mix2(salt.0, 4)) % 4;
+            if takes > 0 {
+                tokio::time::sleep(Duration::from_millis(takes)).await;
+            }
+            change(record)
+        })
+    }
+}
+
+/// [`branch`], for all rows of a batch at once.
+pub struct ByRow(pub Salt, pub u64);
+
+impl Router<Items<Rec>> for ByRow {
+    fn route(&mut self, payload: &Items<Rec>, branches: &mut Vec<usize>) {
+        branches.extend(payload.as_slice().iter().map(branch(self.0, self.1)));
     }
 }
 

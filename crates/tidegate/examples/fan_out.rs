@@ -8,13 +8,14 @@
 //!
 //! `cargo run --release -p tidegate --example fan_out`
 
-#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate::{Branch, EdgeSpec, OnFull, Outcome, Pipeline, Weight, kib, mib, sink, source};
+
+mod say;
+use say::say;
 
 const READINGS: u64 = 50_000;
 
@@ -43,12 +44,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let report = builder.build()?.start().wait().await;
-    println!("{report}\n");
+    say!("{report}\n");
 
     let (archived, seen) = (archived.load(Ordering::Relaxed), seen.load(Ordering::Relaxed));
     let missed: u64 = report.ledger.shed().map(|(_, _, records)| records.get()).sum();
-    println!("archived {archived} of {READINGS}; the live view saw {seen} and missed {missed}, each one counted");
+    say!("archived {archived} of {READINGS}; the live view saw {seen} and missed {missed}, each one counted");
     report.ledger.check()?;
+    let verdict = &report.bottleneck;
+    assert!(verdict.culprit.as_ref().is_none_or(|who| who.name != "live view"), "who may lose records limits nobody");
+    assert!(verdict.remarks.iter().any(|remark| remark.name == "to-live" && remark.best_effort), "but it is told");
     assert_eq!(archived, READINGS, "the required branch loses nothing");
     assert_eq!(seen + missed, READINGS, "what the other branch loses is counted");
     assert!(missed > 0, "the live view is too slow for this");

@@ -24,6 +24,9 @@ use tidegate::{
     Sink, StageTimes, View, Weigh, Weight, kib, mib, sink, source,
 };
 
+mod say;
+use say::say;
+
 /// Counts what is really allocated, so that the memory bound is not checked by those who promise it.
 #[global_allocator]
 static HEAP: tidegate_heap::Counting = tidegate_heap::Counting::new();
@@ -128,7 +131,7 @@ async fn run() -> Result<(), String> {
     let view = running.view();
     let mut screen = Screen::new(&view);
 
-    println!("== The warehouse takes 2 000 records/s; the source could give a thousand times that.\n");
+    say!("== The warehouse takes 2 000 records/s; the source could give a thousand times that.\n");
     screen.show_for(seconds(3.0)).await;
     let slow = screen.rate;
     let verdict = view.bottleneck();
@@ -137,22 +140,19 @@ async fn run() -> Result<(), String> {
     claim(screen.in_flight() <= most_in_flight(&view), "the source has read no more than the windows hold")?;
     claim(view.is_progressing(), "slow is not stalled")?;
 
-    println!("\n== The warehouse recovers: it answers at once.\n");
+    say!("\n== The warehouse recovers: it answers at once.\n");
     pace.store(0, Ordering::Relaxed);
     screen.show_for(seconds(2.0)).await;
     let fast = screen.rate;
     claim(fast > 5.0 * slow, "the whole pipeline is as fast as its sink now")?;
 
-    println!("\n== The intake is shut and the pipeline drains.\n");
+    say!("\n== The intake is shut and the pipeline drains.\n");
     let report = running.drain(Duration::from_secs(10)).await;
     let heap = HEAP.counts();
-    println!("{report}\n");
+    say!("{report}\n");
     let used = heap.peak_bytes.saturating_sub(heap_before);
-    println!(
-        "memory, by the allocator: at most {} (budget {BUDGET}, and {BESIDE} beside the records)",
-        Bytes::new(used)
-    );
-    println!("rate: {slow:.0} records/s before, {fast:.0} records/s after");
+    say!("memory, by the allocator: at most {} (budget {BUDGET}, and {BESIDE} beside the records)", Bytes::new(used));
+    say!("rate: {slow:.0} records/s before, {fast:.0} records/s after");
     check_end(&report, used)
 }
 
@@ -176,7 +176,7 @@ fn most_in_flight(view: &View) -> Records {
 
 fn claim(holds: bool, what: &str) -> Result<(), String> {
     if holds {
-        println!("  checked: {what}");
+        say!("  checked: {what}");
         Ok(())
     } else {
         Err(what.to_owned())
@@ -215,7 +215,7 @@ impl<'v> Screen<'v> {
             if drawn > 0 && self.colour {
                 print!("\x1b[{drawn}A\x1b[J");
             }
-            println!("{text}");
+            say!("{text}");
             drawn = text.lines().count();
         }
     }

@@ -3,14 +3,15 @@
 //!
 //! `cargo run --release -p tidegate --example stream_in_sink_out`
 
-#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
-
 use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, sink as futures_sink, stream};
 use tidegate::{Outcome, Pipeline, mib, sink, source};
+
+mod say;
+use say::say;
 
 /// A stream that gives a word every few milliseconds.
 fn words() -> impl futures_util::Stream<Item = String> + Send {
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn into_a_sink() -> Result<(), Box<dyn Error>> {
     // Any `futures::Sink` will do: a codec over a socket, a channel, a file.
     let printer = futures_sink::unfold(0, |line, word: String| async move {
-        println!("{line:2} {word}");
+        say!("{line:2} {word}");
         Ok::<_, Infallible>(line + 1)
     });
     let builder = Pipeline::builder("words").budget(mib(4));
@@ -39,7 +40,7 @@ async fn into_a_sink() -> Result<(), Box<dyn Error>> {
         .edge("to-printer")
         .sink("printer", sink::from_sink(printer));
     let report = builder.build()?.start().wait().await;
-    println!("{}\n", report.ledger);
+    say!("{}\n", report.ledger);
     assert_eq!(report.ledger.total().ended.get(Outcome::Delivered).get(), 10);
     Ok(())
 }
@@ -50,7 +51,7 @@ async fn into_a_stream() -> Result<(), Box<dyn Error>> {
     let running = builder.build()?.start();
     // Pulling is demand: a pipeline that nobody pulls from reads no more than its edges hold.
     let lengths: Vec<usize> = lengths.collect().await;
-    println!("lengths: {lengths:?}");
+    say!("lengths: {lengths:?}");
     let report = running.wait().await;
     report.ledger.check()?;
     assert_eq!(lengths, [3, 4, 5, 2, 3, 3, 4, 5, 2, 6]);

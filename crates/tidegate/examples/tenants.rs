@@ -13,8 +13,6 @@
 //!
 //! `cargo run --release -p tidegate --example tenants`
 
-#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -26,6 +24,9 @@ use tidegate::{
     sink, source,
 };
 use tokio::time::Instant;
+
+mod say;
+use say::say;
 
 /// The tenants, and how many milliseconds each waits between two questions.
 const TENANTS: [(&str, u64); 3] = [("loud", 1), ("quiet", 50), ("shy", 50)];
@@ -109,19 +110,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let running = builder.build()?.start();
     tokio::time::sleep(seconds(3.0)).await;
-    println!("{}\n", running.bottleneck());
+    say!("{}\n", running.bottleneck());
     let report = running.drain(Duration::from_secs(10)).await;
-    println!("{report}\n");
+    say!("{report}\n");
     report.ledger.check()?;
 
     let served = served.lock().map_err(|_| "a thread panicked")?;
-    println!("tenant  answers  waited on average  at most   (an answer takes {ANSWER:?})");
+    say!("tenant  answers  waited on average  at most   (an answer takes {ANSWER:?})");
     for (tenant, served) in served.iter() {
         let mean = served.waited / served.answers.max(1);
-        println!("{:6}  {:7}  {mean:>17.0?}  {:>7.0?}", TENANTS[*tenant].0, served.answers, served.longest);
+        say!("{:6}  {:7}  {mean:>17.0?}  {:>7.0?}", TENANTS[*tenant].0, served.answers, served.longest);
     }
     let shed: u64 = report.ledger.shed().map(|(_, _, records)| records.get()).sum();
-    println!("\n{shed} questions were over the quota of {QUOTA} a second");
+    say!("\n{shed} questions were over the quota of {QUOTA} a second");
     let shed_of = |tenant: usize| report.ledger.sources[tenant].1.ended.get(Outcome::Shed).get();
     assert!(shed_of(0) > 0 && shed_of(1) == 0 && shed_of(2) == 0, "only who floods loses questions");
     let mean = |tenant: usize| served[&tenant].waited / served[&tenant].answers.max(1);

@@ -6,8 +6,6 @@
 //!
 //! `cargo run -p tidegate --example testing`
 
-#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
-
 use std::error::Error;
 use std::time::Duration;
 
@@ -15,6 +13,9 @@ use tidegate::testkit::{TestSink, TestSource};
 use tidegate::{
     BuildErrors, EdgeSpec, Items, Nack, Outcome, Pipeline, Running, Sink, SinkOptions, SinkPolicy, Source, mib,
 };
+
+mod say;
+use say::say;
 
 /// The pipeline to be tested: it can be given any source and any sink.
 fn start<S, K>(lines: S, store: K) -> Result<Running, BuildErrors>
@@ -47,7 +48,7 @@ async fn bad_lines_go_back() -> Result<(), Box<dyn Error>> {
     let settled = lines.expect_settled(3).await;
     let refused: Vec<String> =
         settled.iter().filter_map(|settled| settled.nack.as_ref()).map(|n| n.to_string()).collect();
-    println!("refused: {refused:?}");
+    say!("refused: {refused:?}");
     assert_eq!(refused.len(), 1);
     let report = running.wait().await;
     report.ledger.check()?;
@@ -63,9 +64,9 @@ async fn pressure_stops_the_source() -> Result<(), Box<dyn Error>> {
         lines.push("7");
     }
     tidegate::testkit::settle().await;
-    println!("read {} of 1000 lines while nobody took any", lines.read());
+    say!("read {} of 1000 lines while nobody took any", lines.read());
     assert!(lines.read() < 10);
-    println!("{}", running.bottleneck());
+    say!("{}", running.bottleneck());
     let report = running.stop().await;
     report.ledger.check()?;
     Ok(())
@@ -75,6 +76,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(bad_lines_go_back())?;
     runtime.block_on(pressure_stops_the_source())?;
-    println!("both tests passed");
+    say!("both tests passed");
     Ok(())
 }

@@ -79,6 +79,75 @@
 //! # }
 //! ```
 //!
+//! # Watching pressure
+//!
+//! A producer that can do with less may slow down by itself before it is made to wait. Every edge has a pressure
+//! [`Level`] that can be read and heard: high from 80 % of its window on (or when its oldest batch is too old), critical
+//! when it is full, normal again below 50 %. [`View::edge_handle`] gives a hand on any edge of a pipeline; the sender of a
+//! [`channel`](source::channel), the way in for code inside the application, watches its own.
+//!
+//! ```
+//! use tidegate::{Level, Pipeline, Weight, sink, source};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut sender, readings) = source::channel(Weight::new(10, 1 << 10));
+//! let mut pressure = sender.watch()?;
+//! for reading in 0..8_u64 {
+//!     sender.send(reading).await?;
+//! }
+//! assert_eq!(pressure.changed().await, Some(Level::High)); // eight of ten: time to send less
+//!
+//! let builder = Pipeline::builder("readings");
+//! builder.source("readings", readings).sink("store", sink::null());
+//! let running = builder.build()?.start();
+//! assert_eq!(pressure.changed().await, Some(Level::Normal)); // and as before again
+//! drop(sender);
+//! running.wait().await.ledger.check()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A thread that is no task uses [`blocking_send`](source::Sender::blocking_send): a full channel parks the thread.
+//!
+//! ```
+//! use tidegate::{Pipeline, Weight, sink, source};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut sender, lines) = source::channel(Weight::new(4, 1 << 10));
+//! let thread = std::thread::spawn(move || (0..100_u64).all(|line| sender.blocking_send(line).is_ok()));
+//! let (kept, keep) = sink::collect();
+//! let builder = Pipeline::builder("lines");
+//! builder.source("lines", lines).sink("keep", keep);
+//! builder.build()?.start().wait().await.ledger.check()?;
+//! assert!(thread.join().is_ok_and(|all| all) && kept.len() == 100);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Lanes and fairness
+//!
+//! Up to four priority *lanes* share an edge: the first goes first, and a lane with a *floor* (a share in percent of
+//! the bytes) is never starved. [`to_lane`](Flow::to_lane) sends a whole flow to a lane;
+//! [`classify_by`](SourceOptions::classify_by) gives each record a lane, and a *bucket*: inside a lane the buckets take
+//! turns, byte for byte, so that who sends much (a tenant, a connection) does not stand in the way of who sends little.
+//!
+//! ```
+//! use tidegate::{EdgeSpec, Items, Pipeline, sink, source};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let builder = Pipeline::builder("alerts first");
+//! let (work, flow) = builder.port::<Items<u64>>(EdgeSpec::new("work").records(100).lanes(&[0, 20]));
+//! builder.source("alerts", source::iter(0..10_u64)).to_lane(&work, 0);
+//! builder.source("logs", source::iter(100..1_000_u64)).to_lane(&work, 1); // at least a fifth of the bytes
+//! flow.sink("store", sink::null());
+//! builder.build()?.start().wait().await.ledger.check()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What becomes of a record
 //!
 //! Every record ends in exactly one [`Outcome`]: delivered, filtered, absorbed, shed, expired, dead-lettered, returned
@@ -212,6 +281,30 @@
 //! # }
 //! ```
 //!
+//! A record that was moved into a closure that panicked is gone. Where records can be cloned,
+//! [`dead_letters_to`](Flow::dead_letters_to) keeps a copy until the operators before it are done with the record:
+//!
+//! ```
+//! use tidegate::{Pipeline, sink, source};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # std::panic::set_hook(Box::new(|_| {}));
+//! let builder = Pipeline::builder("parse");
+//! let (letters, dead) = builder.dead_letters::<&'static str>("dead");
+//! let (kept, keep) = sink::collect();
+//! dead.sink("dead-letters", keep);
+//! builder
+//!     .source("lines", source::iter(["1", "two"]))
+//!     .map(|line| line.parse::<u64>().expect("a number"))
+//!     .dead_letters_to(&letters)
+//!     .sink("store", sink::null());
+//! builder.build()?.start().wait().await.ledger.check()?;
+//! assert_eq!(kept.take()[0].record, "two");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Asynchronous calls
 //!
 //! [`map_async`](Flow::map_async) makes a call for each record, a bounded number at once, in order or not, with a time
@@ -272,6 +365,44 @@
 //! # }
 //! ```
 //!
+//! # A pipeline made at run time
+//!
+//! Each operator of a flow becomes part of its type, and is compiled into one loop. A pipeline that is read from a file is
+//! put together of [`BoxTransform`]s instead: the type of a [`BoxFlow`] stays the same however many steps it has, at the
+//! price of one indirect call for each step and *batch*. [`records`] starts a chain of closures to be boxed; anything
+//! that implements [`Transform`] will do.
+//!
+//! ```
+//! use tidegate::{BoxTransform, Items, Pipeline, Weight, records, sink, source};
+//!
+//! /// One step, as a line of some file says it, and whether it may drop records.
+//! fn step(line: &str) -> Result<(BoxTransform<Items<u64>>, bool), String> {
+//!     match line.split_once(' ') {
+//!         Some(("add", by)) => {
+//!             let by: u64 = by.parse().map_err(|_| format!("not a number: {by}"))?;
+//!             Ok((Box::new(records().map(move |n: u64| n + by)), false))
+//!         }
+//!         Some(("keep", "even")) => Ok((Box::new(records().filter(|n: &u64| n.is_multiple_of(2))), true)),
+//!         _ => Err(format!("no such step: {line}")),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let builder = Pipeline::builder("from a file");
+//! let mut flow = builder.boxed_source("numbers", source::iter(0..10_u64));
+//! for line in "keep even, add 1".split(", ") {
+//!     let (step, may_drop) = step(line)?;
+//!     flow = flow.step(step, Weight::ZERO, may_drop); // it holds nothing back from batch to batch
+//! }
+//! let (kept, keep) = sink::collect();
+//! flow.sink("keep", keep);
+//! builder.build()?.start().wait().await.ledger.check()?;
+//! assert_eq!(kept.take(), [1, 3, 5, 7, 9]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Stopping
 //!
 //! - [`Running::drain`] shuts the intake, lets everything in flight be settled, and stops what is left at a deadline.
@@ -285,21 +416,23 @@
 //!
 //! [`testkit`] has a scripted source, a sink with explicit demand and misbehaving peers. Time is tokio's, so under paused
 //! time a pipeline with timeouts, retries and linger is tested in no time. The `testing` example shows a pipeline under
-//! test, `slow_sink` the pressure at work, `fan_out` a best effort branch, `tenants` calls with a rate for each tenant,
-//! and `stream_in_sink_out` how a pipeline fits between a `futures` stream and sink.
+//! test, `slow_sink` the pressure at work, `pressure` a producer that heeds it, `fan_out` a best effort branch, `tenants`
+//! calls with a rate for each tenant, and `stream_in_sink_out` how a pipeline fits between a `futures` stream and sink.
 
 // What pipelines are built of.
 pub use tidegate_runtime::{
-    Branch, BuildError, BuildErrors, EdgeFlow, Flow, Head, Pipeline, PipelineBuilder, Port, RecordFlow, SinkOptions,
-    SourceOptions, sink, source,
+    BoxFlow, Branch, BranchSet, BuildError, BuildErrors, Chooser, EdgeFlow, Flow, Guarded, Head, Pipeline,
+    PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions, sink, source,
 };
 // What steps are told.
+pub use tidegate_runtime::records::records;
 pub use tidegate_runtime::{
     BatchLimits, ByBytes, ByRecord, CallLimits, Cost, DeadLetters, Order, OverRate, PerRecord, ThrottleSpec,
 };
-// Edges: windows and policies.
+// Edges: windows, policies and pressure; `edge` is for those who want an edge without a pipeline.
 pub use tidegate_flow::queue::{Level, Snapshot};
 pub use tidegate_flow::{EdgeSpec, OnFull, SampleRate};
+pub use tidegate_runtime::edge::{self, EdgeHandle, PressureWatch, TooManyWatches};
 // What runs, how it is looked at, and how it is stopped.
 pub use tidegate_flow::{Ledger, Outcome, StageKind, StageState, StageTimes, blame, stall};
 pub use tidegate_runtime::{Clock, Intake, KillSwitch, PipelineEnd, Report, Running, StageReport, StallWatch, View};
@@ -321,6 +454,3 @@ pub use tidegate_runtime::testkit;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
-
-#[doc(hidden)]
-pub use tidegate_runtime::{edge, records};

@@ -7,7 +7,8 @@
     reason = "a test or benchmark fails by panicking, on numbers that it chose itself"
 )]
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 /// Runs an example through cargo, which builds it first if it is not fresh: `cargo test` with a filter builds none.
 fn command(example: &str) -> Command {
@@ -58,7 +59,32 @@ fn slow_sink() {
 
 #[test]
 fn fan_out() {
-    assert_says(&run("fan_out"), &["archived 50000 of 50000", "each one counted", "the ledger balances"]);
+    let said = run("fan_out");
+    assert_says(&said, &["archived 50000 of 50000", "each one counted", "the ledger balances"]);
+    assert_says(&said, &["Edge \"to-live\" (best effort) shed ", "of its records and holds nobody up."]);
+    assert!(!said.contains("\"live view\" limits"), "who may lose records limits nobody:\n{said}");
+}
+
+#[test]
+fn pressure() {
+    let said = run("pressure");
+    assert_says(&said, &["pressure high: one reading in 20", "pressure normal: every reading"]);
+    assert_says(&said, &["the sensor was never made to wait", "the ledger balances"]);
+}
+
+#[test]
+fn an_example_ends_quietly_when_nobody_reads_on() {
+    let mut command = command("slow_sink");
+    command.env("TIDEGATE_EXAMPLE_SPEED", "3").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut example = command.spawn().unwrap();
+    let mut lines = BufReader::new(example.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    drop(lines);
+    let Output { status, stderr, .. } = example.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success() && stderr.is_empty(), "{status}: {stderr}");
 }
 
 #[test]

@@ -2,12 +2,10 @@
 
 use super::{EdgePicture, FlowPicture};
 use crate::clock::StageTimes;
-use crate::graph::{EdgeId, Graph, StageId, StageKind};
+use crate::graph::{Branch, EdgeId, Graph, StageId, StageKind};
 
 /// Blocked for less than this share of the window is not pressured (Flink's "OK").
 pub(super) const PRESSURED: f64 = 0.1;
-/// An edge that loses records when full counts as pressing from this fill on.
-const FULL: f64 = 0.8;
 
 /// The way from a stage that is held up to one that is not: stages, and the edges between them.
 #[derive(Clone)]
@@ -46,13 +44,22 @@ impl Scene<'_> {
         times.share(times.idle)
     }
 
-    /// How much `edge` holds `stage` up: the share blocked on it, or the fill of a full edge that does not block.
+    /// How much `edge` holds `stage` up: the share blocked on it.
     pub(super) fn pressure_of(&self, stage: StageId, edge: EdgeId) -> f64 {
         let times = self.times(stage);
-        let blocked = times.share(times.blocked_on(edge));
-        let fill = self.edge(edge).fill;
-        let loses = !self.graph().edge(edge).on_full.blocks() && fill >= FULL;
-        if loses { blocked.max(fill) } else { blocked }
+        times.share(times.blocked_on(edge))
+    }
+
+    /// Whether settlement does not ask for what comes out of `edge`.
+    pub(super) fn is_best_effort(&self, edge: EdgeId) -> bool {
+        let ports = |stage: &StageId| self.graph().stage(*stage).outputs.iter();
+        let mut ports = self.graph().edge(edge).from.iter().flat_map(ports).filter(|port| port.edge == Some(edge));
+        ports.all(|port| port.branch == Branch::BestEffort)
+    }
+
+    /// Whether what lies behind `edge` can hold up what lies before it: it blocks, and its records are waited for.
+    fn holds_up(&self, edge: EdgeId) -> bool {
+        self.graph().edge(edge).on_full.blocks() && !self.is_best_effort(edge)
     }
 
     /// The edges that hold `stage` up, most first.
@@ -114,7 +121,7 @@ impl Scene<'_> {
         trails
     }
 
-    /// A shortest way from `from` to every stage that it reaches.
+    /// A shortest way from `from` to every stage that it reaches and that can hold it up.
     pub(super) fn ways_down(&self, from: StageId) -> Vec<Vec<StageId>> {
         let mut seen = vec![false; self.graph().stages().len()];
         seen[from.index()] = true;
@@ -122,7 +129,7 @@ impl Scene<'_> {
         let mut place = 0;
         while let Some(way) = ways.get(place).cloned() {
             place += 1;
-            let outputs = self.graph().outputs(way[way.len() - 1]);
+            let outputs = self.graph().outputs(way[way.len() - 1]).filter(|edge| self.holds_up(*edge));
             for next in outputs.filter_map(|edge| self.graph().edge(edge).to) {
                 if !std::mem::replace(&mut seen[next.index()], true) {
                     ways.push(way.iter().copied().chain([next]).collect());

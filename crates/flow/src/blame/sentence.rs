@@ -1,8 +1,9 @@
 //! A verdict in one plain sentence.
 
 use super::scene::PRESSURED;
-use super::{Evidence, Kind, Verdict};
+use super::{Evidence, Kind, Remark, Verdict};
 use crate::clock::StageState;
+use crate::units::Weight;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,16 +15,28 @@ impl fmt::Display for Verdict {
         let window = span(self.window);
         match self.kind {
             Kind::None => {
-                write!(f, "nothing limits the pipeline: there was no input for the last {window}.")
+                write!(f, "nothing limits the pipeline: there was no input for the last {window}.")?;
             }
-            Kind::Stalled => self.fmt_stalled(f),
-            Kind::WindowTooSmall => self.fmt_window(f, &window),
-            Kind::Budget | Kind::SettleWindow => self.fmt_limit(f, &window),
-            Kind::StarvedSource | Kind::Throttled if self.chain.len() == 1 => self.fmt_source(f, &window),
+            Kind::Stalled => self.fmt_stalled(f)?,
+            Kind::WindowTooSmall => self.fmt_window(f, &window)?,
+            Kind::Budget | Kind::SettleWindow => self.fmt_limit(f, &window)?,
+            Kind::StarvedSource | Kind::Throttled if self.chain.len() == 1 => self.fmt_source(f, &window)?,
             Kind::SlowSink | Kind::SlowTransform | Kind::External | Kind::StarvedSource | Kind::Throttled => {
-                self.fmt_culprit(f, &window)
+                self.fmt_culprit(f, &window)?;
             }
         }
+        self.remarks.iter().try_for_each(|remark| write!(f, " {remark}"))
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, best_effort, lost, diverts, .. } = self;
+        let branch = if *best_effort { " (best effort)" } else { "" };
+        let what = if *diverts { "diverted" } else { "shed" };
+        // Nearly all is not all.
+        let share = if (0.99..1.0).contains(lost) { "over 99 %".to_owned() } else { percent(*lost) };
+        write!(f, "Edge \"{name}\"{branch} {what} {share} of its records and holds nobody up.")
     }
 }
 
@@ -40,20 +53,12 @@ impl Verdict {
             Some(Evidence::SettleWindow(share)) => {
                 write!(f, "what it has not settled fills the settle window (waited for {}).", percent(*share))
             }
-            Some(Evidence::Edge { name, fill, blocked, .. }) => {
+            Some(Evidence::Edge { name, fill, blocked, needs, .. }) => {
                 let between = self.chain[1..self.chain.len() - 1].to_vec();
                 let waiters = if between.is_empty() { self.chain[..1].to_vec() } else { between };
                 let verb = if waiters.len() == 1 { "waits" } else { "wait" };
-                let fill = if *fill >= CALLED_FULL { "full".to_owned() } else { format!("{} full", percent(*fill)) };
-                let effect = match blocked {
-                    Some(share) => format!("producers blocked {}", percent(*share)),
-                    None => "and it does not block: what does not fit is lost or diverted".to_owned(),
-                };
-                if blocked.is_some() {
-                    write!(f, "{} {verb} for it (edge \"{name}\" {fill}, {effect}).", and(&waiters))
-                } else {
-                    write!(f, "edge \"{name}\" is {fill}, {effect}.")
-                }
+                let (fill, blocked) = (filled(*fill, *needs), percent(*blocked));
+                write!(f, "{} {verb} for it (edge \"{name}\" {fill}, producers blocked {blocked}).", and(&waiters))
             }
             None => write!(f, "nothing behind it is at its limit."),
         }
@@ -66,7 +71,7 @@ impl Verdict {
         if self.pressure >= PRESSURED {
             write!(f, " and was held up only {}.", percent(self.pressure))
         } else {
-            write!(f, ", and nothing behind it is full.")
+            write!(f, ", and nothing behind it holds it up.")
         }
     }
 
@@ -88,7 +93,7 @@ impl Verdict {
     fn fmt_window(&self, f: &mut fmt::Formatter<'_>, window: &str) -> fmt::Result {
         let Some(Evidence::Edge { name, blocked, .. }) = &self.evidence else { return Ok(()) };
         let consumer = self.chain.last().map_or("", String::as_str);
-        let blocked = percent(blocked.unwrap_or(self.pressure));
+        let blocked = percent(*blocked);
         write!(
             f,
             "the window of edge \"{name}\" is too small and limits {}: its producer was blocked {blocked} of the last \
@@ -143,6 +148,15 @@ fn and_plain(items: &[String]) -> String {
         [] => "the pipeline".to_owned(),
         [one] => one.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// How full an edge is that makes its producers wait, and why it does where it does not look full.
+fn filled(fill: f64, needs: Option<Weight>) -> String {
+    match needs {
+        _ if fill >= CALLED_FULL => "full".to_owned(),
+        Some(next) => format!("{} full and without room for the next batch of {}", percent(fill), next.records),
+        None => format!("{} full, since it gives room back by halves", percent(fill)),
     }
 }
 

@@ -19,7 +19,14 @@ impl Scene {
     fn new(text: &str) -> Self {
         let graph = graph(text);
         let stages = vec![StageTimes::new(START, START + TEN); graph.stages().len()];
-        let picture = |window| EdgePicture { fill: 0.0, window, residence: None, records_per_second: None };
+        let picture = |window| EdgePicture {
+            fill: 0.0,
+            window,
+            residence: None,
+            records_per_second: None,
+            lost: 0.0,
+            next: None,
+        };
         let edges = graph.edges().iter().map(|edge| picture(edge.window)).collect();
         Self { graph, stages, edges }
     }
@@ -54,6 +61,12 @@ impl Scene {
         let edge = &mut self.edges[edge_named(&self.graph, edge).index()];
         edge.records_per_second = Some(records_per_second);
         edge.residence = Some(Duration::from_millis(residence_ms));
+        self
+    }
+
+    /// `edge` lost this share of what it was given.
+    fn lost(mut self, edge: &str, share: f64) -> Self {
+        self.edges[edge_named(&self.graph, edge).index()].lost = share;
         self
     }
 
@@ -167,7 +180,7 @@ fn a_stage_without_a_cpu() {
         scene,
         Kind::SlowTransform,
         "transform \"parse\" limits source \"app\": it was ready but had no CPU 90 % of the last 10 s; \"app\" waits for \
-         it (edge \"to-parse\" 0 % full, producers blocked 60 %).",
+         it (edge \"to-parse\" 0 % full, since it gives room back by halves, producers blocked 60 %).",
     );
 }
 
@@ -203,7 +216,7 @@ fn a_rate_limit() {
         Scene::new(LINE).did("app", &[("throttled", 99)]),
         Kind::Throttled,
         "source \"app\" limits the pipeline: it was held by its rate limit 99 % of the last 10 s, and nothing behind it \
-         is full.",
+         holds it up.",
     );
 }
 
@@ -304,8 +317,8 @@ fn a_slow_source() {
     says(
         Scene::new(LINE).did("app", &[("external", 90), ("busy", 5)]).did("search", &[("busy", 12)]),
         Kind::StarvedSource,
-        "source \"app\" limits the pipeline: it waited for its remote 90 % of the last 10 s, and nothing behind it is \
-         full.",
+        "source \"app\" limits the pipeline: it waited for its remote 90 % of the last 10 s, and nothing behind it \
+         holds it up.",
     );
     says(
         Scene::new(LINE).did("app", &[("busy", 88), ("to-parse", 12)]).did("parse", &[("busy", 60)]),
@@ -315,7 +328,7 @@ fn a_slow_source() {
     says(
         Scene::new(LINE).did("app", &[("busy", 2)]).did("search", &[("busy", 5)]).flows("to-parse", 10.0, 1),
         Kind::StarvedSource,
-        "source \"app\" limits the pipeline: it had no input 98 % of the last 10 s, and nothing behind it is full.",
+        "source \"app\" limits the pipeline: it had no input 98 % of the last 10 s, and nothing behind it holds it up.",
     );
 }
 
@@ -341,19 +354,68 @@ fn stages_that_take_turns_are_told_apart_by_their_shares() {
 }
 
 #[test]
-fn an_edge_that_sheds_presses_without_blocking() {
+fn an_edge_that_sheds_limits_nobody_and_is_a_remark() {
     let scene =
         Scene::new("source app, transform parse, sink search \n app > parse \n parse > search as to-search : shed")
             .did("app", &[("busy", 30)])
             .did("parse", &[("busy", 30)])
             .did("search", &[("busy", 100)])
-            .full(&["to-search"]);
-    says(
+            .full(&["to-search"])
+            .lost("to-search", 0.4);
+    let verdict = says(
         scene,
-        Kind::SlowSink,
-        "sink \"search\" limits transform \"parse\": it was busy 100 % of the last 10 s; edge \"to-search\" is full, and \
-         it does not block: what does not fit is lost or diverted.",
+        Kind::StarvedSource,
+        "source \"app\" limits the pipeline: it had no input 70 % of the last 10 s, and nothing behind it holds it up. \
+         Edge \"to-search\" shed 40 % of its records and holds nobody up.",
     );
+    assert!(!verdict.remarks[0].best_effort && !verdict.remarks[0].diverts);
+}
+
+/// A fork with a branch that may miss what it is too slow for.
+const LIVE: &str = "source app, fork f, sink archive, sink live \n app > f > archive \n f > live : shed best_effort";
+
+#[test]
+fn a_best_effort_branch_limits_neither_an_idle_source_nor_the_end() {
+    let scene = || Scene::new(LIVE).did("live", &[("external", 100)]).full(&["f>live"]).lost("f>live", 0.9);
+    says(
+        scene().did("archive", &[("busy", 3)]).flows("app>f", 10.0, 1),
+        Kind::StarvedSource,
+        "source \"app\" limits the pipeline: it had no input 100 % of the last 10 s, and nothing behind it holds it \
+         up. Edge \"f>live\" (best effort) shed 90 % of its records and holds nobody up.",
+    );
+    let over = |mut scene: Scene| {
+        let app = &mut scene.stages[0];
+        *app = StageTimes::new(START, START + TEN / 10);
+        app.finished = true;
+        scene.verdict()
+    };
+    assert_eq!(culprit(&over(scene().did("archive", &[("busy", 60)]))), "archive");
+    assert_eq!(over(scene()).culprit, None, "the live view works off what is left, and nobody waits for it");
+}
+
+#[test]
+fn a_best_effort_branch_is_not_what_fills_the_settle_window() {
+    let scene = Scene::new(LIVE).did("app", &[("settle", 90)]).did("live", &[("external", 100)]);
+    assert_eq!(scene.verdict().kind, Kind::SettleWindow);
+    let scene = Scene::new(LIVE).did("app", &[("settle", 90)]).did("archive", &[("external", 95)]);
+    assert_eq!(culprit(&scene.verdict()), "archive");
+}
+
+#[test]
+fn an_edge_that_does_not_look_full_says_why_it_makes_its_producer_wait() {
+    let scene = |next| {
+        let mut scene = Scene::new("source app, sink search \n app > search")
+            .did("app", &[("app>search", 99)])
+            .did("search", &[("busy", 99)]);
+        (scene.edges[0].fill, scene.edges[0].next) = (0.58, next);
+        scene.verdict().to_string()
+    };
+    let tail = |why: &str| format!("\"app\" waits for it (edge \"app>search\" {why}, producers blocked 99 %).");
+    let no_room = tail("58 % full and without room for the next batch of 64 records");
+    assert!(scene(Some(Weight::new(64, 10))).ends_with(&no_room), "{}", scene(Some(Weight::new(64, 10))));
+    let halves = tail("58 % full, since it gives room back by halves");
+    assert!(scene(Some(Weight::new(30, 10))).ends_with(&halves), "{}", scene(Some(Weight::new(30, 10))));
+    assert!(scene(None).ends_with(&halves));
 }
 
 /// A zip of two sources.

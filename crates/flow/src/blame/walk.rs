@@ -1,10 +1,11 @@
 //! The search: from what is held up, downstream to what holds it up.
 
 use super::scene::{Scene, Trail};
-use super::{EdgePicture, Evidence, FlowPicture, Kind, Verdict, Who};
+use super::{EdgePicture, Evidence, FlowPicture, Kind, Remark, Verdict, Who};
 use crate::clock::{StageState, StageTimes};
-use crate::graph::{EdgeId, FanIn, StageId, StageKind};
+use crate::graph::{EdgeId, FanIn, OnFull, StageId, StageKind};
 use crate::time::Time;
+use crate::units::{Bytes, Records, Weight};
 use std::time::Duration;
 
 /// Occupied for at least this share is enough to be the limit: two stages that take turns have half each.
@@ -31,6 +32,7 @@ pub(super) fn bottleneck(picture: &FlowPicture<'_>) -> Verdict {
     let mut verdicts = verdicts.into_iter();
     let mut first = verdicts.next().unwrap_or_else(|| scene.nothing());
     first.others = verdicts.collect();
+    first.remarks = scene.remarks();
     first
 }
 
@@ -175,6 +177,7 @@ impl Scene<'_> {
             hint: None,
             window: self.picture.stages.iter().map(StageTimes::window).max().unwrap_or(Duration::ZERO),
             others: Vec::new(),
+            remarks: Vec::new(),
             idle: trail.stages.last().map_or(0.0, |stage| self.idle(*stage)),
             pressure: first.map_or(0.0, |stage| self.pressure(*stage)),
         }
@@ -197,8 +200,36 @@ impl Scene<'_> {
             id: edge,
             name: self.graph().edge_name(edge).to_owned(),
             fill: self.edge(edge).fill,
-            blocked: self.graph().edge(edge).on_full.blocks().then(|| times.share(times.blocked_on(edge))),
+            blocked: times.share(times.blocked_on(edge)),
+            needs: self.needs(edge),
         }
+    }
+
+    /// What the next batch needs, where an edge as full as this one was on average has no room for it.
+    fn needs(&self, edge: EdgeId) -> Option<Weight> {
+        let EdgePicture { fill, window, next, .. } = self.edge(edge);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates")]
+        #[allow(clippy::cast_precision_loss, reason = "a share of a window needs no more digits")]
+        let free = |of: u64| (of as f64 * (1.0 - fill)) as u64;
+        let free =
+            Weight { records: Records::new(free(window.records.get())), bytes: Bytes::new(free(window.bytes.get())) };
+        next.filter(|next| !next.fits(free))
+    }
+
+    /// The edges that lost records for want of room, most first.
+    fn remarks(&self) -> Vec<Remark> {
+        let losing = self.graph().edge_ids().filter(|edge| self.edge(*edge).lost >= NOTHING);
+        let mut remarks: Vec<Remark> = losing
+            .map(|edge| Remark {
+                edge,
+                name: self.graph().edge_name(edge).to_owned(),
+                best_effort: self.is_best_effort(edge),
+                lost: self.edge(edge).lost,
+                diverts: matches!(self.graph().edge(edge).on_full, OnFull::Divert(_)),
+            })
+            .collect();
+        remarks.sort_by(|a, b| b.lost.total_cmp(&a.lost));
+        remarks
     }
 
     fn stalled(&self, trail: &Trail, edge: EdgeId) -> Verdict {
@@ -272,10 +303,16 @@ impl Scene<'_> {
         times.finished && until.since(times.until) > window / 2
     }
 
-    /// The stage that was occupied longest: what remains to be blamed when every source has ended.
+    /// The stage that was occupied longest, of those that can hold a source up: what remains to be blamed when every
+    /// source has ended.
     fn busiest(&self) -> Option<Verdict> {
-        let stages = self.graph().stage_ids();
+        let graph = self.graph();
+        let sources = graph.stage_ids().filter(|stage| graph.stage(*stage).kind == StageKind::Source);
+        let stages = sources.flat_map(|source| self.ways_down(source)).filter_map(|way| way.last().copied());
         let longest = stages.max_by_key(|stage| self.times(*stage).own())?;
+        if self.own(longest) < NOTHING {
+            return None;
+        }
         let state = main_state(self.times(longest));
         let trail = Trail { stages: vec![longest], edges: Vec::new(), ring: false };
         let mut verdict = self.verdict(self.kind_of(longest, state), &trail, longest, state);

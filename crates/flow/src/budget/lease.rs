@@ -11,7 +11,7 @@ use crate::units::Bytes;
 ///
 /// *Exclusive* leases move with their batch from account to account. A *shared* lease (below a fork) is one charge
 /// with several handles: it stays with the account where it was when it was first shared, and is given back with the
-/// last handle. A lease that was shared stays so.
+/// last handle. A lease that was shared stays so until its last handle [reclaims](Self::reclaim) it.
 #[must_use = "dropping a lease gives its bytes back"]
 pub struct Lease {
     /// Zero where the charge is shared.
@@ -130,6 +130,19 @@ impl Lease {
             Hold::Shared(charge) => Self { bytes: Bytes::ZERO, hold: Hold::Shared(Arc::clone(charge)) },
             Hold::Nothing | Hold::Exclusive(_) => Self::none(),
         }
+    }
+
+    /// Makes a shared charge exclusive again, where this is its last handle. Says whether the lease is exclusive now.
+    ///
+    /// Whoever lets go of a share drops the bytes before the lease, so that nobody else uses the bytes then.
+    #[must_use]
+    pub fn reclaim(&mut self) -> bool {
+        let Hold::Shared(charge) = &mut self.hold else { return self.account().is_some() };
+        let Some(last) = Arc::get_mut(charge) else { return false };
+        // What is dropped with the shared charge gives nothing back.
+        self.bytes = std::mem::take(&mut last.bytes);
+        self.hold = Hold::Exclusive(last.account.clone());
+        true
     }
 
     /// Makes it a charge of `bytes`. Shrinking always works; growing is tried like [`Account::lease`].

@@ -6,7 +6,7 @@
 //! split > pairs as short : shed window=5                      with a name of its own and with properties
 //! ```
 
-use super::{EdgeId, FanIn, FanOut, Graph, OnFull, StageId, StageKind};
+use super::{Branch, EdgeId, FanIn, FanOut, Graph, OnFull, StageId, StageKind};
 use crate::units::Weight;
 
 /// The graph that `text` draws; each window is 100 records / 100 KiB unless given as a number of records and KiB.
@@ -64,6 +64,11 @@ fn edges(graph: &mut Graph, line: &str, diverts: &mut Vec<(EdgeId, String)>) {
         let (from, to) = (stage_named(graph, pair[0]), stage_named(graph, pair[1]));
         let id = graph.connect(name, from, to, Weight::new(100, 100 << 10));
         for property in properties.split_whitespace() {
+            if property == "best_effort" {
+                let ports = graph.stage_mut(from).outputs.iter_mut().filter(|port| port.edge == Some(id));
+                ports.for_each(|port| port.branch = Branch::BestEffort);
+                continue;
+            }
             let edge = graph.edge_mut(id);
             match property.split_once('=').unwrap_or((property, "")) {
                 ("shed", _) => edge.on_full = OnFull::Shed,

@@ -24,6 +24,9 @@ pub enum Offer {
     Full,
     /// It is still in the slot: the edge takes no more in.
     Closed,
+    /// It is still in the slot. Victims were taken out, whose memory it needs: drop them ([`Queue::gone`]) and offer it
+    /// again, at once.
+    Again,
 }
 
 /// What a claim waits for.
@@ -106,6 +109,12 @@ impl<B: Load> Queue<B> {
         self.flows.diverted += records;
     }
 
+    /// Counts records that could not even be offered, because their producer had no memory for them.
+    pub fn count_unpaid(&mut self, records: Records) {
+        self.flows.input += records;
+        self.flows.count_shed(ShedReason::Memory, records);
+    }
+
     #[inline]
     fn ask(&mut self, now: Time, id: ProducerId, lane: Option<u8>, slot: &mut Option<B>) -> Result<Ask, Offer> {
         if self.claims.watching() > 0 {
@@ -119,7 +128,7 @@ impl<B: Load> Queue<B> {
             return Err(Offer::Closed);
         }
         if load.is_empty() {
-            *slot = None;
+            self.gone.extend(slot.take());
             self.cancel(now, id);
             return Err(Offer::Nothing);
         }
@@ -206,20 +215,27 @@ impl<B: Load> Queue<B> {
         Offer::Full
     }
 
-    /// `drop_oldest`: in, after as many victims as it takes; or itself the victim.
+    /// `drop_oldest`: in, after as many victims as it takes; or itself the victim. Room is there as soon as a victim is
+    /// out, memory only when it is dropped, and that is not done here.
     fn offer_or_evict(&mut self, ask: Ask, slot: &mut Option<B>, charge: Charge<'_, B>) -> Offer {
         if !self.admits_by_true_fill(ask) && !self.would_fit_after_evicting(ask) {
             self.look_refused(ask.now);
             return self.shed(ask, slot, ShedReason::DropOldest);
         }
         loop {
-            if self.admits_by_true_fill(ask) && self.enter(ask, slot, charge) {
-                return Offer::Admitted;
+            if self.admits_by_true_fill(ask) {
+                if self.enter(ask, slot, charge) {
+                    return Offer::Admitted;
+                }
+                if !self.gone.is_empty() {
+                    return Offer::Again;
+                }
             }
-            let Some(victim) = self.lanes.evict(ask.lane, self.credit.window()) else { break };
+            let Some(mut victim) = self.lanes.evict(ask.lane, self.credit.window()) else { break };
             self.credit.consume(victim.weight);
             self.flows.count_shed(ShedReason::DropOldest, victim.weight.records);
             victim.load.settle_shed(ShedReason::DropOldest);
+            self.gone.push(victim.load);
             self.look_refused(ask.now);
         }
         self.look_refused(ask.now);
@@ -282,10 +298,11 @@ impl<B: Load> Queue<B> {
     }
 
     fn shed(&mut self, ask: Ask, slot: &mut Option<B>, reason: ShedReason) -> Offer {
-        if let Some(load) = slot.take() {
+        if let Some(mut load) = slot.take() {
             self.flows.input += ask.weight.records;
             self.flows.count_shed(reason, ask.weight.records);
             load.settle_shed(reason);
+            self.gone.push(load);
         }
         Offer::Shed(reason)
     }

@@ -212,6 +212,15 @@ impl Claims {
         })
     }
 
+    /// The largest batch that waits, in either unit.
+    pub(super) fn largest_waiting(&self) -> Weight {
+        let waiting = self.producers.iter().filter_map(|producer| match producer.claim {
+            Claim::Waiting { weight, .. } => Some(weight),
+            Claim::None | Claim::Granted { .. } => None,
+        });
+        waiting.fold(Weight::ZERO, Weight::max)
+    }
+
     /// Queues the claim of a producer that has none.
     pub(super) fn claim(&mut self, id: ProducerId, lane: usize, weight: Weight) {
         debug_assert_eq!(self.claim_of(id), Claim::None);

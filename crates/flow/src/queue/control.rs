@@ -8,11 +8,13 @@ use std::sync::Arc;
 /// Every stage matches all of them: a new message must not be ignored by accident.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Push partial batches out.
+    /// Push partial batches out: what flushing a running pipeline sends.
     Flush,
-    /// Take the snapshot of this number.
+    /// Take the snapshot of this number: for stages whose state is stored, at the same point of every stream. No stage
+    /// stores state yet, so nothing sends it; every stage passes it on, and a sink flushes at it.
     Checkpoint(u64),
-    /// Finish what is in flight, take no new input.
+    /// Finish what is in flight, take no new input: for a consumer that is told from afar. A pipeline drains by shutting
+    /// its intakes instead, so nothing sends it yet; every stage passes it on, and a sink flushes at it.
     Drain,
 }
 

@@ -10,9 +10,8 @@ use super::control::{Control, ControlFull};
 use super::counts::EdgeFlows;
 use super::credit::CreditCell;
 use super::lanes::{Entry, LaneSet};
-use super::marks::{Gauge, Level};
+use super::marks::Gauge;
 use super::policy::{OnFull, Sampler};
-use super::snapshot::Snapshot;
 use super::spec::{EdgeSpec, EdgeSpecError};
 use crate::outcome::Cause;
 use crate::time::Time;
@@ -21,7 +20,7 @@ use crate::units::{Records, Weight};
 /// What the consumer gets.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Take<B> {
-    /// A batch, with its expired rows already shed.
+    /// A batch. Its expired rows are settled already, and still in it: see [`Load::drop_expired`].
     Batch(B),
     /// A control message; it overtakes data.
     Control(Control),
@@ -89,8 +88,10 @@ pub struct Queue<B> {
     /// The budget refused a batch; claims wait for memory, not for credit.
     pub(super) starved: bool,
     /// A batch was turned away since something was last taken out.
-    refusing: bool,
+    pub(super) refusing: bool,
     pub(super) wakes: Wakes,
+    /// Settled and out of the edge, but not dropped.
+    pub(super) gone: Vec<B>,
 }
 
 impl<B: Load> Queue<B> {
@@ -118,6 +119,7 @@ impl<B: Load> Queue<B> {
             starved: false,
             refusing: false,
             wakes: Wakes { producers, consumer: false, watchers: false },
+            gone: Vec::new(),
         })
     }
 
@@ -137,6 +139,13 @@ impl<B: Load> Queue<B> {
     #[inline]
     pub const fn wakes(&mut self) -> &mut Wakes {
         &mut self.wakes
+    }
+
+    /// What was shed, or expired whole, since this was last emptied: settled already, and to be dropped by the caller
+    /// where no lock is held.
+    #[inline]
+    pub const fn gone(&mut self) -> &mut Vec<B> {
+        &mut self.gone
     }
 
     /// One more producer.
@@ -190,7 +199,8 @@ impl<B: Load> Queue<B> {
         self.parked && self.lanes.is_empty()
     }
 
-    /// Takes what is next: control, then data, then the end. Rows past their deadline are shed on the way.
+    /// Takes what is next: control, then data, then the end. Rows past their deadline are settled as expired
+    /// on the way.
     #[inline]
     pub fn take(&mut self, now: Time) -> Take<B> {
         if let Some(message) = self.control.pop_front() {
@@ -215,7 +225,7 @@ impl<B: Load> Queue<B> {
         let mut taken = None;
         while let Some(Entry { mut load, weight, at: _ }) = self.lanes.pop() {
             let expired = match load.earliest() {
-                Some(earliest) if earliest <= now => load.shed_expired(now),
+                Some(earliest) if earliest <= now => load.settle_expired(now),
                 Some(_) | None => Records::ZERO,
             };
             self.credit.consume(weight);
@@ -225,10 +235,11 @@ impl<B: Load> Queue<B> {
                 self.flows.output += weight.records - expired;
             }
             self.after_consuming();
-            if !load.is_empty() {
+            if expired < weight.records {
                 taken = Some(load);
                 break;
             }
+            self.gone.push(load);
         }
         self.look(now);
         taken
@@ -340,48 +351,6 @@ impl<B: Load> Queue<B> {
             self.starved = false;
             self.spread();
         }
-    }
-
-    /// How pressured the edge is at `now`.
-    pub fn level(&mut self, now: Time) -> Level {
-        if self.gauge.by_residence() {
-            self.look(now);
-        }
-        self.gauge.level()
-    }
-
-    /// How often the pressure level has moved.
-    #[must_use]
-    pub const fn transitions(&self) -> u64 {
-        self.gauge.transitions()
-    }
-
-    /// Everything there is to see, at one instant.
-    pub fn snapshot(&mut self, now: Time) -> Snapshot {
-        let level = self.level(now);
-        let fill = self.lanes.weight();
-        assert_eq!(fill, self.credit.fill(), "edge {:?}: the queue and its credit disagree", self.name);
-        let flows = EdgeFlows { held: fill.records, ..self.flows };
-        Snapshot {
-            name: Arc::clone(&self.name),
-            window: self.credit.window(),
-            allowed: self.credit.allowed(),
-            fill,
-            reserved: self.claims.reserved(),
-            batches: self.lanes.len(),
-            level,
-            transitions: self.gauge.transitions(),
-            head_age: self.head_age(now),
-            producers: self.claims.producers(),
-            waiting_claims: self.claims.waiting(),
-            consumer_waits: self.parked,
-            ended: self.is_ended(),
-            flows,
-        }
-    }
-
-    fn head_age(&self, now: Time) -> Duration {
-        self.lanes.oldest().map_or(Duration::ZERO, |at| now.since(at))
     }
 
     /// A batch was turned away for want of room or memory: the edge is full until something is taken out.

@@ -38,12 +38,14 @@ impl Load for Item {
     fn earliest(&self) -> Option<Time> {
         self.deadline.map(|(_, at)| at)
     }
-    fn shed_expired(&mut self, _: Time) -> Records {
+    fn settle_expired(&mut self, _: Time) -> Records {
+        self.deadline.map_or(Records::ZERO, |(rows, _)| rows)
+    }
+    fn drop_expired(&mut self, _: Time) {
         let rows = self.deadline.take().map_or(Records::ZERO, |(rows, _)| rows);
         self.weight.records -= rows;
-        rows
     }
-    fn settle_shed(self, reason: ShedReason) {
+    fn settle_shed(&mut self, reason: ShedReason) {
         self.log.borrow_mut().push((self.number, reason));
     }
 }
@@ -95,7 +97,13 @@ impl Bench {
 
     fn resend(&mut self, who: usize) -> Offer {
         let memory = self.memory;
-        self.queue.offer(self.now, self.producers[who], None, &mut self.slots[who], &mut |_| memory)
+        loop {
+            let offer = self.queue.offer(self.now, self.producers[who], None, &mut self.slots[who], &mut |_| memory);
+            self.queue.gone().clear();
+            if offer != Offer::Again {
+                return offer;
+            }
+        }
     }
 
     fn try_send(&mut self, who: usize, records: u64, bytes: u64) -> Offer {

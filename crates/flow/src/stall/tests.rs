@@ -235,6 +235,42 @@ fn waiting_for_settlement_ends_in_who_does_not_settle() {
 }
 
 #[test]
+fn who_waits_for_memory_waits_for_who_holds_up_the_others() {
+    let text = "source a, source b, transform parse, sink x \n a > x as short \n b > parse > x";
+    let scene = Scene::new(text).blocked(&[("b", "b>parse"), ("parse", "parse>x")]);
+    assert_eq!(
+        scene.is(&[("a", StageState::BudgetWait), ("x", StageState::External)]).said(),
+        ["nothing has moved for 40 s: \"a\" waits for memory -> \"x\" waits for its remote without a deadline; set a \
+          timeout on its calls."]
+    );
+}
+
+#[test]
+fn a_claim_behind_one_that_waits_for_memory_is_no_lost_wake_up() {
+    let text = "source a, source b, fork m, sink x, sink y \n a > m > x \n b > m as other \n m > y as side";
+    let mut scene = Scene::new(text).is(&[("a", StageState::BudgetWait), ("y", StageState::External)]);
+    let edge = edge_named(&scene.graph, "other");
+    scene.stage("b").state = StageState::Blocked(edge);
+    let said = scene.said();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("\"y\" waits for its remote"), "{said:?}");
+}
+
+#[test]
+fn calls_without_a_limit_are_named_although_their_stage_waits_for_input() {
+    let mut scene = Scene::new(LINE);
+    scene.stage("parse").has_work = true;
+    scene.stage("parse").calling = true;
+    scene.stage("parse").deadline = later(90);
+    assert_eq!(texts(&scene.pass(80, &[])), NONE, "they end by themselves");
+    scene.stage("parse").deadline = None;
+    assert_eq!(
+        texts(&scene.pass(20, &[])),
+        ["nothing has moved for 68 s: \"parse\" waits for its remote without a deadline; set a timeout on its calls."]
+    );
+}
+
+#[test]
 fn one_event_and_one_recovery_for_each_stall() {
     let mut scene = line().is(&[("search", StageState::External)]);
     let first = scene.pass(100, &[]);

@@ -88,6 +88,7 @@ impl<'a> Waits<'a> {
         }
         match seen.state {
             StageState::Throttled => seen.deadline.is_none_or(|deadline| deadline > now),
+            StageState::Idle if seen.calling => seen.deadline.is_some_and(|deadline| deadline > now),
             StageState::Idle => !self.has_work(stage) && self.graph.stage(stage).inputs.is_empty(),
             StageState::Busy | StageState::Ready => false,
             StageState::Blocked(_) | StageState::BudgetWait | StageState::SettleWait | StageState::External => {
@@ -111,6 +112,7 @@ impl<'a> Waits<'a> {
                 Some(consumer) => Need::OneOfEach(vec![vec![consumer]]),
                 None => Need::Nothing,
             },
+            StageState::Idle if seen.calling => Need::Nothing,
             StageState::Idle => self.need_of_idle(stage),
             StageState::BudgetWait => Need::AnyBusy(self.graph.stage_ids().filter(|other| *other != stage).collect()),
             StageState::SettleWait => Need::AnyBusy(self.behind(stage)),
@@ -145,17 +147,30 @@ impl<'a> Waits<'a> {
         seen.split_off(1)
     }
 
-    /// The stage that `stage` waits for and that cannot go on either; the first with work, where there is a choice.
+    /// The stage that `stage` waits for and that cannot go on either. Where there is a choice, one with work; rather one
+    /// that does not wait for `stage` in turn; and for memory or settlement rather one that waits for nobody, because
+    /// it is what the others wait for, too.
     fn next(&self, stage: StageId, can: &[bool]) -> Option<StageId> {
         let stuck = |stage: &&StageId| !can[stage.index()];
         match self.need(stage) {
             Need::Nothing => None,
             Need::OneOfEach(groups) => {
                 let group = groups.iter().find(|group| group.iter().all(|stage| !can[stage.index()]))?;
-                group.iter().filter(stuck).max_by_key(|stage| self.has_work(**stage)).copied()
+                let others = |other: &&StageId| (self.has_work(**other), !self.is_blocked_by(**other, stage));
+                group.iter().filter(stuck).max_by_key(others).copied()
             }
-            Need::AnyBusy(stages) => stages.iter().filter(stuck).find(|stage| self.has_work(**stage)).copied(),
+            Need::AnyBusy(stages) => {
+                let busy = || stages.iter().filter(stuck).filter(|stage| self.has_work(**stage));
+                let root = busy().find(|stage| matches!(self.need(**stage), Need::Nothing));
+                root.or_else(|| busy().next()).copied()
+            }
         }
+    }
+
+    /// Whether `stage` is blocked on an edge that `consumer` reads.
+    fn is_blocked_by(&self, stage: StageId, consumer: StageId) -> bool {
+        let Some(StageState::Blocked(edge)) = self.stage(stage).map(|seen| seen.state) else { return false };
+        self.graph.edges().get(edge.index()).is_some_and(|edge| edge.to == Some(consumer))
     }
 
     /// Follows the waits from `start` to their root, or until they come back.
@@ -171,14 +186,14 @@ impl<'a> Waits<'a> {
     }
 
     pub(super) fn link(&self, stage: StageId, can: &[bool]) -> Link {
-        let state = self.stage(stage).map_or(StageState::Idle, |seen| seen.state);
+        let state = self.stage(stage).map_or(StageState::Idle, doing);
         let next = self.next(stage, can);
         Link { stage, name: self.graph.stage_name(stage).to_owned(), state, waits_for: self.text(stage, state, next) }
     }
 
     /// What to do about a chain of waits.
     pub(super) fn advice(&self, chain: &[StageId], is_cycle: bool) -> &'static str {
-        let state_of = |stage: &StageId| self.stage(*stage).map_or(StageState::Idle, |seen| seen.state);
+        let state_of = |stage: &StageId| self.stage(*stage).map_or(StageState::Idle, doing);
         let waits = |state: StageState| chain.iter().any(|stage| state_of(stage) == state);
         let lost = |stage: &StageId| matches!(state_of(stage), StageState::Blocked(edge) if self.is_empty(edge));
         match chain.last().map_or(StageState::Idle, state_of) {
@@ -229,4 +244,9 @@ impl<'a> Waits<'a> {
             }
         }
     }
+}
+
+/// What a stage is doing, where calls in flight count as waiting for a remote.
+fn doing(seen: &StageObservation) -> StageState {
+    if seen.calling && seen.state == StageState::Idle { StageState::External } else { seen.state }
 }

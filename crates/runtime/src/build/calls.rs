@@ -18,6 +18,9 @@ use crate::records::{Identity, RecordOp, Records};
 use crate::stage::Inlet;
 use crate::transform::{Pass, Then, Transform};
 
+/// Batches in hand that calls need room for: two of records that they are made for, and one that they made.
+const CALLS_IN_HAND: u32 = 3;
+
 /// A flow whose records are what the calls made: what came before runs behind the calls, in the same task.
 pub type CallFlow<I, U, C, M, K> = RecordFlow<
     Calls<Fused<I, Then<U, Records<C>, Items<<C as RecordOp>::In>>>, <C as RecordOp>::Out, M, K>,
@@ -136,17 +139,21 @@ where
         // records are called for by key, as many again may wait.
         let held = Count::new(2 * u64::from(limits.in_flight));
         described.holding += Weight { records: held, bytes: Bytes::ZERO };
+        let mut transform = Then::new(upstream, tail);
+        draft.stage(stage).batches_in_hand += transform.batches_in_hand() + CALLS_IN_HAND;
         drop(draft);
         let inlet = Box::new(move |launch: &StageLaunch<'_>| {
-            let mut transform = Then::new(upstream, tail);
             transform.open(&launch.context());
             let tools = CallTools {
                 clock: launch.times.clone(),
+                due: launch.due.clone(),
                 counter: launch.counter.clone(),
                 account: launch.account.clone(),
+                held: launch.held_account.clone(),
+                most_in_hand: launch.largest_output(),
                 supervision: launch.supervision.clone(),
             };
-            let behind = Fused::new(inlet(launch), transform, launch.clock());
+            let behind = Fused::new(inlet(launch), transform, launch.clock()).staying();
             Calls::new(behind, CallSet::new(caller, limits, order, key_of, tools))
         });
         Flow::start(builder, stage, inlet)

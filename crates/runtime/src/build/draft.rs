@@ -71,8 +71,8 @@ pub(super) enum BudgetChoice {
 pub(super) struct StageDraft {
     pub(super) id: StageId,
     pub(super) name: Arc<str>,
-    /// Bytes that the stage may hold in hand beyond its input; reserved. Default: two of the largest batch.
-    pub(super) holding: Option<Bytes>,
+    /// How many batches its steps need room for in hand; see [`Transform::batches_in_hand`](crate::Transform::batches_in_hand).
+    pub(super) batches_in_hand: u32,
     /// Bytes that branches of a fork may keep alive together, beyond that; reserved where they were given explicitly.
     pub(super) shared: Bytes,
     /// Bytes that its steps must be able to hold back from one batch to the next; reserved. Beyond them it floats.
@@ -389,7 +389,7 @@ impl Draft {
         self.stages.push(StageDraft {
             id,
             name: Arc::from(name),
-            holding: None,
+            batches_in_hand: 0,
             shared: Bytes::ZERO,
             held: Bytes::ZERO,
             reading: ReadingDraft::default(),

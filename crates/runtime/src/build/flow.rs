@@ -223,8 +223,9 @@ where
     /// Makes the flow a stage that sends to the given outlet.
     pub(super) fn finish<O: Outlet<V::Out>>(self, outlet: impl FnOnce(&StageLaunch<'_>) -> O + Send + 'static) {
         let Self { builder, stage, inlet, upstream, tail } = self;
+        let mut transform = Then::new(upstream, tail);
+        builder.lock().stage(stage).batches_in_hand += transform.batches_in_hand();
         let launcher: Launcher = Box::new(move |launch| {
-            let mut transform = Then::new(upstream, tail);
             let context = launch.context();
             transform.open(&context);
             let inlet = Fused::new(inlet(launch), transform, launch.clock());

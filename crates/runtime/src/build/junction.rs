@@ -7,9 +7,9 @@ use super::error::BuildError;
 use super::flow::{EdgeEnd, EdgeFlow, Flow, Head, Port, RecordFlow};
 use super::ops::Extended;
 use crate::dead_letter::DeadLetterPort;
-use crate::ops::{Divert, Tap, TryOr};
+use crate::ops::{Copying, Divert, Returning, Tap, TryOr};
 use crate::outlet::{ChoiceOutlet, Chooser, ForkOutlet, PartitionOutlet, Router};
-use crate::records::{RecordOp, Records};
+use crate::records::{Identity, RecordOp, Records};
 use crate::stage::Inlet;
 use crate::transform::Transform;
 
@@ -77,7 +77,8 @@ where
             builder.edge_flow(rx)
         });
         self.finish(move |launch| {
-            PartitionOutlet::new(ends.into_iter().map(|end| launch.producer(end)).collect(), router)
+            let branches = ends.into_iter().map(|end| launch.producer(end)).collect();
+            PartitionOutlet::new(branches, router, launch.clock())
         });
         flows
     }
@@ -139,7 +140,7 @@ where
         }
         self.finish(move |launch| {
             let branches = ends.into_iter().map(|end| end.map(|end| launch.producer(end))).collect();
-            ChoiceOutlet::new(branches, chooser)
+            ChoiceOutlet::new(branches, chooser, launch.clock())
         });
     }
 }
@@ -216,12 +217,42 @@ where
         self,
         port: &Port<Items<C::Out>>,
         function: F,
-    ) -> Extended<I, U, Records<C>, TryOr<C::Out, F>, Items<C::In>, Items<C::Out>>
+    ) -> Extended<I, U, Records<C>, TryOr<C::Out, Returning<F>>, Items<C::In>, Items<C::Out>>
     where
         T: Weigh + Send + 'static,
         F: FnMut(C::Out) -> Result<T, (C::Out, Nack)> + Send + 'static,
     {
         let end = self.builder.side_producer(port, self.stage);
-        self.transform(TryOr::new(function, DeadLetterPort::new(end)))
+        self.transform(TryOr::new(Returning(function), DeadLetterPort::new(end)))
+    }
+
+    /// The dead letter choice of [`Supervision`]: a record that a closure of the operators right before this
+    /// (`.map(..).filter(..).dead_letters_to(&port)`, back to the last step that is none of them) panics on, or refuses,
+    /// goes to a dead letter port as it was before them, instead of back to its source. What the stage does after a panic
+    /// is still what its supervision says.
+    ///
+    /// Costs one clone of each record, made before the operators see it: only then is there something left of a record
+    /// that was moved into a closure that panicked.
+    ///
+    /// [`Supervision`]: crate::Supervision
+    pub fn dead_letters_to(self, port: &Port<Items<C::In>>) -> Guarded<I, U, C>
+    where
+        C::In: Clone,
+    {
+        let end = self.builder.side_producer(port, self.stage);
+        let Self { builder, stage, inlet, upstream, tail } = self;
+        let (op, pristine) = tail.into_parts();
+        let guarded = TryOr::new(Copying::new(op, pristine), DeadLetterPort::new(end));
+        Flow { builder, stage, inlet, upstream, tail: Records::new(Identity::default()) }.transform(guarded)
     }
 }
+
+/// A flow whose record operators so far give up what they panic on to a dead letter port.
+pub type Guarded<I, U, C> = Extended<
+    I,
+    U,
+    Records<Identity<<C as RecordOp>::In>>,
+    TryOr<<C as RecordOp>::In, Copying<C>>,
+    Items<<C as RecordOp>::In>,
+    Items<<C as RecordOp>::In>,
+>;

@@ -77,6 +77,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) account: Account,
     /// Pays for what its steps hold back.
     pub(super) held_account: Account,
+    /// Pays for what has left the stage and is in no edge's account.
+    pub(super) outbound_account: Account,
     /// Pays for what a source reads.
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
@@ -95,11 +97,17 @@ impl StageLaunch<'_> {
             counter: self.counter.clone(),
             account: self.account.clone(),
             held: self.held_account.clone(),
+            outbound: self.outbound_account.clone(),
             supervision: self.supervision.clone(),
             chunk: self.pipeline.batch.bytes,
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
         }
+    }
+
+    /// The most that a step makes at once: see the plan.
+    pub(super) fn largest_output(&self) -> Bytes {
+        self.pipeline.batch.bytes + self.pipeline.batch.bytes
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -127,7 +135,14 @@ impl StageLaunch<'_> {
     /// What a delivery of this stage needs; `due` is where it says how long it may wait.
     pub(super) fn delivery_tools(&self, due: Due, keeps_letters: bool) -> DeliveryTools {
         let (times, counter) = (self.times.clone(), self.counter.clone());
-        DeliveryTools { clock: self.clock(), times, due, counter, keeps_letters }
+        DeliveryTools {
+            clock: self.clock(),
+            times,
+            due,
+            counter,
+            outbound: self.outbound_account.clone(),
+            keeps_letters,
+        }
     }
 
     /// A port for dead letters, with the stage's clock in it.
@@ -188,7 +203,7 @@ impl EdgeAccount {
 impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
     fn charge(&self, batch: &mut Batch<P>) -> bool {
         // A batch that is larger than the edge may ever hold goes in alone, and its charge stays where it is: with the
-        // stage that made it, which is in debt and takes nothing until the batch has moved on.
+        // stage that made it, which lets go of no other such batch until this one has moved on.
         self.0.get().is_none_or(|account| batch.rebind(account).is_ok() || account.used().is_zero())
     }
 
@@ -201,5 +216,44 @@ impl<P: Payload> EdgeBudget<Batch<P>> for EdgeAccount {
         if account.poll_room(&mut task, needed).is_ready() {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use tidegate_flow::{AccountSpec, Budget, Items};
+
+    use super::*;
+
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_producer_is_woken_for_its_whole_lease_and_not_for_what_its_batch_retains() {
+        let budget = Budget::new(Bytes::new(200));
+        let account = |name, bytes| budget.account(name, AccountSpec::edge(Bytes::new(bytes))).unwrap();
+        let (full, stage) = (account("edge", 100), account("stage", 100));
+        let edge = EdgeAccount::default();
+        edge.bind(full.clone());
+        let queued = full.try_lease(Bytes::new(50)).unwrap();
+        let mut batch = Batch::detached((0..5_u64).collect::<Items<u64>>());
+        batch.lease = stage.try_lease(Bytes::new(80)).unwrap();
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        assert!(!edge.charge(&mut batch));
+        edge.wake_when_free(&batch, &Waker::from(Arc::clone(&woken)));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "40 bytes would fit, but the lease of 80 has to move");
+        drop(queued);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(edge.charge(&mut batch));
     }
 }

@@ -53,6 +53,8 @@ struct StageAccounts {
     hand: Account,
     /// What its steps hold back from one batch to the next.
     held: Account,
+    /// What has left it and is in no edge's account.
+    outbound: Account,
     /// What it reads, where it is a source.
     intake: Account,
     /// What it holds from one read to the next, where it is a source.
@@ -147,6 +149,7 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
         counter: counter.clone(),
         account: accounts.hand,
         held_account: accounts.held,
+        outbound_account: accounts.outbound,
         intake_account: accounts.intake,
         reading: Reading {
             account: accounts.reading,
@@ -213,9 +216,26 @@ fn check_graph(draft: &Draft, errors: &mut Vec<BuildError>) {
     }
 }
 
-/// What a stage may have in hand: one output batch being filled and one on its way into the next edge.
-fn holding_of(draft: &Draft, stage: &StageDraft) -> Bytes {
-    stage.holding.unwrap_or(draft.batch.bytes + draft.batch.bytes) + stage.shared
+/// The most that a step makes at once: an output is closed by the record that makes it as large as the largest batch,
+/// and that record may be as large itself.
+fn largest_output(draft: &Draft) -> Bytes {
+    draft.batch.bytes + draft.batch.bytes
+}
+
+/// What the steps of a stage may have in hand: the output being made, what is left of the output of each step before the
+/// last, and what is left of the input, copied where a fork shares it. Half of the output is the overdraft.
+fn hand_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let Some(before) = stage.batches_in_hand.checked_sub(1) else { return AccountSpec::holding(Bytes::ZERO) };
+    let kept = Bytes::new(largest_output(draft).get().saturating_mul(u64::from(before))) + draft.batch.bytes;
+    AccountSpec::holding(kept + draft.batch.bytes).overdraft(draft.batch.bytes)
+}
+
+/// What may be on its way from a stage and in no edge's account: one output that no edge could take over, or what the
+/// branches of a fork share.
+fn outbound_account(draft: &Draft, stage: &StageDraft) -> AccountSpec {
+    let lets_go = stage.batches_in_hand > 0 || draft.graph.outputs(stage.id).count() > 1;
+    let one = if lets_go { largest_output(draft) } else { Bytes::ZERO };
+    AccountSpec::holding(one + stage.shared)
 }
 
 /// What a source reads: the largest batch; and beyond that one record as heavy as a batch, and the room that the list of
@@ -248,10 +268,15 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
         sum.add(&*edge.spec.name, "edge", edge_account(draft, &edge.spec).reserves());
     }
     for stage in &draft.stages {
-        sum.add(&*stage.name, "in hand", holding_of(draft, stage));
-        if !stage.held.is_zero() {
-            sum.add(&*stage.name, "held back", stage.held);
-        }
+        let parts = [
+            ("in hand", hand_account(draft, stage).reserves()),
+            ("on its way", outbound_account(draft, stage).reserves()),
+            ("held back", stage.held),
+        ];
+        parts
+            .iter()
+            .filter(|(_, bytes)| !bytes.is_zero())
+            .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
             sum.add(&*stage.name, "intake", intake_account(draft).reserves());
             let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
@@ -340,9 +365,8 @@ fn open_accounts(
 
 fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageAccounts, BudgetError> {
     let stage = &draft.stages[index];
-    let overdraft = draft.batch.bytes;
-    let minimum = holding_of(draft, stage).saturating_sub(overdraft);
-    let hand = budget.account(&stage.name, AccountSpec::holding(minimum).overdraft(overdraft))?;
+    let hand = budget.account(&stage.name, hand_account(draft, stage))?;
+    let outbound = budget.account(&stage.name, outbound_account(draft, stage))?;
     let held = budget.account(&stage.name, AccountSpec::holding(stage.held))?;
     let intake = match stage.settle {
         Some(_) => budget.account(&stage.name, intake_account(draft))?,
@@ -355,5 +379,5 @@ fn stage_accounts(draft: &Draft, index: usize, budget: &Budget) -> Result<StageA
         ),
         None => (held.clone(), held.clone()),
     };
-    Ok(StageAccounts { hand, held, intake, reading, slabs })
+    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_flow::{
-    Account, Batch, Bytes, Cause, FlowCounter, Items, Lease, Nack, Outcome, Records, StageClock, Time, Weigh,
+    Account, Batch, Bytes, Cause, FlowCounter, Items, Nack, Outcome, Records, StageClock, Time, Weigh,
 };
 use tokio::time::Sleep;
 
@@ -17,12 +17,19 @@ use super::lines::{KeyOf, Lines, Next, Pick};
 use super::results::{Made, Results};
 use super::{CallLimits, Order};
 use crate::context::{AfterFault, StageContext, Supervision, panic_nack};
+use crate::pay::pay_held;
+use crate::probe::Due;
 
 /// What the calls share with their stage: they settle and count while the stage's own loop waits for something else.
 pub(crate) struct CallTools {
     pub(crate) clock: StageClock,
+    pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
     pub(crate) account: Account,
+    /// Pays for records and results for as long as they are held here, where it has room.
+    pub(crate) held: Account,
+    /// With so much in hand, no more is taken before that is dealt with.
+    pub(crate) most_in_hand: Bytes,
     pub(crate) supervision: Supervision,
 }
 
@@ -60,14 +67,19 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
     }
 
     /// Takes a batch in hand. Only where there is [room](Self::has_room).
-    pub(super) fn put(&mut self, batch: Batch<Items<T>>) {
+    pub(super) fn put(&mut self, mut batch: Batch<Items<T>>) {
+        if batch.lease.account().is_some_and(|account| account.is(&self.tools.account)) {
+            // Where there is no room to hold it, it stays in hand, and nothing more is taken.
+            let _ = batch.rebind(&self.tools.held);
+        }
         self.lines.put(batch);
     }
 
-    /// Whether another batch can be taken: the last one is used up and a slot is free. Records in hand while memory is
-    /// owed may be the ones that pay it back, so nothing is taken on top of them.
+    /// Whether another batch can be taken: the last one is used up and a slot is free. What is charged in hand is dealt
+    /// with first, as far as the room for an output would be lacking.
     pub(super) fn has_room(&self) -> bool {
-        self.lines.wants_input() && self.has_slot() && (self.is_idle() || !self.tools.account.in_debt())
+        let pays_for_more = || self.tools.account.used() <= self.tools.most_in_hand;
+        self.lines.wants_input() && self.has_slot() && (self.is_idle() || pays_for_more())
     }
 
     /// Whether there is something to send on.
@@ -83,11 +95,6 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
     /// Whether nothing is started because of a fault.
     pub(super) fn is_paused(&self) -> bool {
         self.pause.is_some()
-    }
-
-    /// When the last of the calls in flight will be over, where they have a timeout.
-    pub(super) fn latest_end(&self) -> Option<Time> {
-        self.latest_end
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -109,9 +116,10 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
             self.start_all(task);
             match self.running.poll_next_unpin(task) {
                 Poll::Ready(Some(ended)) => self.end(ended),
-                Poll::Ready(None) | Poll::Pending => return,
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        self.tools.due.set_calls(!self.running.is_empty(), self.latest_end);
     }
 
     fn start_all(&mut self, task: &mut Context<'_>) {
@@ -162,7 +170,7 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
         match answer {
             Ok(record) => {
                 let bytes = Bytes::new(record.weigh() as u64);
-                let is_paid = pay(&mut shell.lease, bytes, &self.tools.account);
+                let is_paid = pay_held(&mut shell.lease, bytes, &self.tools.held);
                 self.results.end(number, Some(Made { record, bytes, shell, is_paid }));
             }
             Err(failure) => {
@@ -235,20 +243,4 @@ impl<T: Weigh + Send + 'static, C: Caller<T>, K: KeyOf<T>> CallSet<T, C, K> {
             self.fault(cause);
         }
     }
-}
-
-/// Makes the lease of a call's input pay for what the call made; from the stage's own account where that of the input
-/// has no room. Says whether it does.
-fn pay(lease: &mut Lease, bytes: Bytes, account: &Account) -> bool {
-    if lease.is_shared() {
-        // The shared charge may be larger or smaller, and it is not ours: the record gets one of its own.
-        return match account.try_lease(bytes) {
-            Some(own) => {
-                *lease = own;
-                true
-            }
-            None => false,
-        };
-    }
-    lease.resize(bytes).is_ok() || (lease.rebind(account).is_ok() && lease.resize(bytes).is_ok())
 }

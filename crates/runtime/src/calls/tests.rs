@@ -93,8 +93,11 @@ impl<K: KeyOf<u64>> Bench<K> {
         let (clock, counter) = (StageClock::new(Time::ZERO, &[]), FlowCounter::new());
         let tools = CallTools {
             clock: clock.clone(),
+            due: Due::default(),
             counter: counter.clone(),
             account: stage.clone(),
+            held: stage.clone(),
+            most_in_hand: kib(2),
             supervision: Supervision::Resume,
         };
         let background = Arc::new(AtomicUsize::new(0));
@@ -105,6 +108,7 @@ impl<K: KeyOf<u64>> Bench<K> {
             due: Due::default(),
             counter,
             held: stage.clone(),
+            outbound: account("outbound"),
             account: stage,
             supervision: Supervision::Resume,
             chunk: kib(1),

@@ -56,8 +56,8 @@ impl EdgeHandle {
         self.edge.send_control(message)
     }
 
-    /// Lets producers that the budget had refused try again. Not to be called from where a batch is dropped: that may
-    /// be under the lock of this edge.
+    /// Lets producers that the budget had refused try again. Not to be called from where a batch is charged: that is
+    /// under the lock of this edge.
     pub fn budget_freed(&self) {
         self.edge.budget_freed();
     }

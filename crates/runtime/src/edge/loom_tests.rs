@@ -20,7 +20,7 @@ impl Load for Item {
     fn weight(&self) -> Weight {
         Weight::new(1, 1)
     }
-    fn settle_shed(self, _: ShedReason) {}
+    fn settle_shed(&mut self, _: ShedReason) {}
 }
 
 /// Time stands still: no rule tested here needs it.

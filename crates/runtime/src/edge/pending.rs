@@ -48,7 +48,7 @@ impl<B: Load> Future for SendFuture<'_, B> {
 
 impl<B: Load> Drop for SendFuture<'_, B> {
     fn drop(&mut self) {
-        self.tx.cancel();
+        self.tx.pause();
     }
 }
 
@@ -74,28 +74,30 @@ impl<B: Load> Future for ReadyFuture<'_, B> {
 
 impl<B: Load> Drop for ReadyFuture<'_, B> {
     fn drop(&mut self) {
-        self.tx.cancel();
+        self.tx.pause();
     }
 }
 
-/// Limits one wait. The timer is made when it is first needed, and used again.
+/// Limits one wait, however often it is broken off and taken up again. The timer is made when it is first needed, and
+/// used again.
 #[derive(Default)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    /// When the wait began.
+    since: Option<Instant>,
 }
 
 impl Timer {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.armed {
-            self.armed = true;
-            sleep.as_mut().reset(Instant::now() + limit);
+        let end = *self.since.get_or_insert_with(Instant::now) + limit;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        if sleep.deadline() != end {
+            sleep.as_mut().reset(end);
         }
         sleep.as_mut().poll(cx)
     }
 
     pub(super) const fn disarm(&mut self) {
-        self.armed = false;
+        self.since = None;
     }
 }

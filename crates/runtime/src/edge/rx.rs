@@ -4,14 +4,14 @@ use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidegate_flow::Cause;
 use tidegate_flow::queue::{Control, Load, Take};
+use tidegate_flow::{Cause, Time};
 
 use super::clock::EdgeClock;
 use super::handle::EdgeHandle;
 use super::park::block_on;
 use super::pending::cooperate;
-use super::shared::{Shared, WakeList, store};
+use super::shared::{After, Shared, store};
 use super::sync::Arc;
 
 /// What comes out of an edge.
@@ -50,13 +50,13 @@ pub enum Received {
 pub struct EdgeRx<B: Load> {
     shared: Arc<Shared<B>>,
     clock: std::sync::Arc<dyn EdgeClock>,
-    wakes: WakeList,
+    after: After<B>,
 }
 
 impl<B: Load> EdgeRx<B> {
     pub(super) fn new(shared: Arc<Shared<B>>) -> Self {
         let clock = std::sync::Arc::clone(&shared.clock);
-        Self { shared, clock, wakes: WakeList::default() }
+        Self { shared, clock, after: After::default() }
     }
 
     /// Receives what is next: control before data, the end after everything. After the end it says the end again.
@@ -68,7 +68,7 @@ impl<B: Load> EdgeRx<B> {
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Event<B>> {
         let now = self.clock.now();
-        let taken = self.shared.step(&mut self.wakes, |state| {
+        let taken = self.shared.step(&mut self.after, |state| {
             let taken = state.queue.take(now);
             if matches!(taken, Take::Empty) {
                 store(&mut state.consumer, cx.waker());
@@ -76,7 +76,10 @@ impl<B: Load> EdgeRx<B> {
             taken
         });
         match taken {
-            Take::Batch(batch) => Poll::Ready(Event::Batch(batch)),
+            Take::Batch(mut batch) => {
+                drop_expired(&mut batch, now);
+                Poll::Ready(Event::Batch(batch))
+            }
             Take::Control(message) => Poll::Ready(Event::Control(message)),
             Take::Completed => Poll::Ready(Event::Completed),
             Take::Failed(cause) => Poll::Ready(Event::Failed(cause)),
@@ -100,7 +103,7 @@ impl<B: Load> EdgeRx<B> {
     pub fn poll_recv_up_to(&mut self, cx: &mut Context<'_>, max: usize, into: &mut Vec<B>) -> Poll<Received> {
         let now = self.clock.now();
         let before = into.len();
-        let taken = self.shared.step(&mut self.wakes, |state| {
+        let taken = self.shared.step(&mut self.after, |state| {
             let mut taken = state.queue.take(now);
             while let Take::Batch(batch) = taken {
                 into.push(batch);
@@ -112,6 +115,7 @@ impl<B: Load> EdgeRx<B> {
             }
             taken
         });
+        into[before..].iter_mut().for_each(|batch| drop_expired(batch, now));
         match taken {
             Take::Control(message) => Poll::Ready(Received::Control(message)),
             Take::Completed => Poll::Ready(Received::Completed),
@@ -151,7 +155,7 @@ impl<B: Load> EdgeRx<B> {
 
     /// Takes no more in; what is in the edge can still be received, and then the end.
     pub fn close(&mut self) {
-        self.shared.step(&mut self.wakes, |state| state.queue.close());
+        self.shared.step(&mut self.after, |state| state.queue.close());
     }
 
     /// Reads the time from `clock` and tells it what this end waits for. Same epoch as the edge's own clock.
@@ -174,10 +178,18 @@ impl<B: Load + Send + 'static> EdgeRx<B> {
     }
 }
 
+/// Drops the rows that the edge has settled as expired at `now`. Not under its lock: dropping may run any code.
+#[inline]
+fn drop_expired<B: Load>(batch: &mut B, now: Time) {
+    if batch.earliest().is_some_and(|earliest| earliest <= now) {
+        batch.drop_expired(now);
+    }
+}
+
 impl<B: Load> Drop for EdgeRx<B> {
     fn drop(&mut self) {
         let now = self.clock.now();
-        let batches = self.shared.step(&mut self.wakes, |state| state.queue.cancel_consumer(now));
+        let batches = self.shared.step(&mut self.after, |state| state.queue.cancel_consumer(now));
         // Dropped without the lock: what a batch does when it is dropped is not the edge's business.
         drop(batches);
     }

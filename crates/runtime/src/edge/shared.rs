@@ -38,20 +38,21 @@ impl<B: Load> Shared<B> {
         Arc::new(Self { state: Mutex::new(state), name, clock, budget })
     }
 
-    /// One operation: does `step` under the lock, and wakes whom it says after the lock is released.
+    /// One operation: does `step` under the lock, and after the lock is released wakes whom it says and drops what is
+    /// gone.
     #[inline]
-    pub(super) fn step<R>(&self, wakes: &mut WakeList, step: impl FnOnce(&mut State<B>) -> R) -> R {
+    pub(super) fn step<R>(&self, after: &mut After<B>, step: impl FnOnce(&mut State<B>) -> R) -> R {
         let mut state = lock(&self.state);
         let answer = step(&mut state);
-        state.collect(wakes);
+        state.collect(after);
         drop(state);
-        wakes.fire();
+        after.unlocked();
         answer
     }
 
     /// An operation by someone who has no list of his own.
     pub(super) fn step_once<R>(&self, step: impl FnOnce(&mut State<B>) -> R) -> R {
-        self.step(&mut WakeList::default(), step)
+        self.step(&mut After::default(), step)
     }
 }
 
@@ -65,21 +66,25 @@ impl<B: Load> State<B> {
         store(&mut self.producers[index], waker);
     }
 
-    /// Moves the wakers of all who have to be woken into `wakes`.
+    /// Moves the wakers of all who have to be woken into `after`, and what is gone.
     #[inline]
-    fn collect(&mut self, wakes: &mut WakeList) {
+    fn collect(&mut self, after: &mut After<B>) {
+        if !self.queue.gone().is_empty() {
+            // What `after` holds is empty: the two change places, so that neither has to be allocated again.
+            std::mem::swap(self.queue.gone(), &mut after.gone);
+        }
         let todo = self.queue.wakes();
         if todo.is_empty() {
             return;
         }
         if std::mem::take(&mut todo.consumer) {
-            wakes.0.extend(self.consumer.take());
+            after.wakers.extend(self.consumer.take());
         }
         if std::mem::take(&mut todo.watchers) {
-            wakes.0.extend(self.watches.iter_mut().flatten().filter_map(Option::take));
+            after.wakers.extend(self.watches.iter_mut().flatten().filter_map(Option::take));
         }
         for id in todo.producers.drain(..) {
-            wakes.0.extend(self.producers.get_mut(id.index()).and_then(Option::take));
+            after.wakers.extend(self.producers.get_mut(id.index()).and_then(Option::take));
         }
     }
 }
@@ -92,18 +97,27 @@ pub(super) fn store(place: &mut Option<Waker>, waker: &Waker) {
     }
 }
 
-/// Wakers that are called once the lock is released. Each end keeps its list, so that it is allocated once.
-#[derive(Default)]
-pub(super) struct WakeList(Vec<Waker>);
+/// What is done once the lock is released, because it may run any code: wakers are called, and what was shed is dropped.
+/// Each end keeps its lists, so that they are allocated once.
+pub(super) struct After<B> {
+    wakers: Vec<Waker>,
+    gone: Vec<B>,
+}
 
-impl WakeList {
+impl<B> Default for After<B> {
+    fn default() -> Self {
+        Self { wakers: Vec::new(), gone: Vec::new() }
+    }
+}
+
+impl<B> After<B> {
     #[inline]
-    fn fire(&mut self) {
-        if self.0.is_empty() {
-            return;
+    fn unlocked(&mut self) {
+        if !self.wakers.is_empty() {
+            self.wakers.drain(..).for_each(Waker::wake);
         }
-        for waker in self.0.drain(..) {
-            waker.wake();
+        if !self.gone.is_empty() {
+            self.gone.clear();
         }
     }
 }

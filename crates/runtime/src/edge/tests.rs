@@ -9,6 +9,7 @@
 
 mod cancel;
 mod divert;
+mod gone;
 mod threads;
 mod waiting;
 
@@ -33,7 +34,7 @@ impl Load for Item {
     fn weight(&self) -> Weight {
         Weight::new(1, self.bytes)
     }
-    fn settle_shed(self, _: ShedReason) {}
+    fn settle_shed(&mut self, _: ShedReason) {}
 }
 
 const fn item(number: u64) -> Item {
@@ -147,7 +148,7 @@ async fn dropping_the_consumer_drops_what_is_in_the_edge() {
         fn weight(&self) -> Weight {
             Weight::new(1, 1)
         }
-        fn settle_shed(self, _: ShedReason) {}
+        fn settle_shed(&mut self, _: ShedReason) {}
     }
     let (mut tx, rx) = edge(EdgeSpec::new("test")).unwrap();
     let value = Arc::new(());

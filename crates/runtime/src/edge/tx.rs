@@ -4,14 +4,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate_flow::queue::{Control, ControlFull, Level, Load, Offer, OnFull, ProducerId, TooManyProducers, Want};
-use tidegate_flow::{Cause, Time, Weight};
+use tidegate_flow::{Cause, Records, Weight};
 
 use super::clock::EdgeClock;
 use super::error::{BindError, SendError, Sent, TooManyWatches};
 use super::handle::{EdgeHandle, PressureWatch};
-use super::park::block_on;
 use super::pending::{ReadyFuture, SendFuture, Timer};
-use super::shared::{Shared, WakeList};
+use super::shared::{After, Shared};
 use super::sync::Arc;
 
 /// The least that can be sent: what [`EdgeTx::ready`] waits for.
@@ -24,15 +23,18 @@ const LEAST: Weight = Weight::new(1, 1);
 /// future of [`send`](Self::send) or [`ready`](Self::ready) at any await loses no batch, credit or wake-up: the claim
 /// is taken back and what it held goes to the next. Who uses [`poll_send`](Self::poll_send) calls
 /// [`cancel`](Self::cancel) when giving up.
+///
+/// The longest wait of `block { max }` goes on through futures that are dropped: it counts from when the batch was first
+/// offered until it is sent, has timed out, or [`cancel`](Self::cancel) says that it was given up.
 pub struct EdgeTx<B: Load> {
     shared: Arc<Shared<B>>,
     id: ProducerId,
     when_full: OnFull,
     lane: Option<u8>,
-    clock: std::sync::Arc<dyn EdgeClock>,
+    pub(super) clock: std::sync::Arc<dyn EdgeClock>,
     divert: Option<Box<EdgeTx<B>>>,
     timer: Timer,
-    wakes: WakeList,
+    after: After<B>,
     /// A claim or a watch may be registered under `id`.
     pending: bool,
 }
@@ -49,8 +51,8 @@ impl<B: Load> EdgeTx<B> {
         let (id, when_full) =
             shared.step_once(|state| state.queue.add_producer().map(|id| (id, state.queue.when_full())))?;
         let clock = std::sync::Arc::clone(&shared.clock);
-        let (timer, wakes) = (Timer::default(), WakeList::default());
-        Ok(Self { shared, id, when_full, lane, clock, divert: None, timer, wakes, pending: false })
+        let (timer, after) = (Timer::default(), After::default());
+        Ok(Self { shared, id, when_full, lane, clock, divert: None, timer, after, pending: false })
     }
 
     /// Sends the batch in `slot`, waiting for room if the policy is to block.
@@ -90,7 +92,7 @@ impl<B: Load> EdgeTx<B> {
     pub fn try_send(&mut self, slot: &mut Option<B>) -> Result<Sent, SendError> {
         match self.offer(Mode::Try, slot) {
             Offer::Full if self.when_full == OnFull::Divert => self.try_divert(slot),
-            Offer::Full | Offer::Waiting(_) => Err(SendError::Full { edge: self.name() }),
+            Offer::Full | Offer::Waiting(_) | Offer::Again => Err(SendError::Full { edge: self.name() }),
             Offer::Admitted => Ok(Sent::Enqueued),
             Offer::Shed(reason) => Ok(Sent::Shed(reason)),
             Offer::Nothing => Ok(Sent::Nothing),
@@ -125,7 +127,7 @@ impl<B: Load> EdgeTx<B> {
     /// instead of letting it linger.
     pub fn poll_starving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let id = self.id;
-        let ready = self.shared.step(&mut self.wakes, |state| {
+        let ready = self.shared.step(&mut self.after, |state| {
             let ready = state.queue.poll_starving(id);
             if !ready {
                 state.park_producer(id, cx.waker());
@@ -142,36 +144,22 @@ impl<B: Load> EdgeTx<B> {
         self.shared.step_once(|state| state.queue.is_starving())
     }
 
-    /// [`send`](Self::send) for a thread: parks it until there is room. Not for use inside a task.
-    ///
-    /// # Errors
-    /// The batch is still in the slot: see [`SendError`].
-    pub fn blocking_send(&mut self, slot: &mut Option<B>) -> Result<Sent, SendError> {
-        match self.longest_block() {
-            Some((limit, _)) => self.blocking_send_timeout(slot, limit),
-            None => self.blocking_send_until(slot, None),
-        }
-    }
-
-    /// [`blocking_send`](Self::blocking_send) for at most `limit`.
-    ///
-    /// # Errors
-    /// The batch is still in the slot: see [`SendError`].
-    pub fn blocking_send_timeout(&mut self, slot: &mut Option<B>, limit: Duration) -> Result<Sent, SendError> {
-        let limit = self.longest_block().map_or(limit, |(longest, _)| longest.min(limit));
-        self.blocking_send_until(slot, Some(limit))
-    }
-
     /// Takes back the claim or watch that a pending [`poll_send`](Self::poll_send) or [`poll_ready`](Self::poll_ready)
-    /// left. Credit that it held goes to the next claim.
+    /// left. Credit that it held goes to the next claim. The batch is given up: the longest wait of the next one begins
+    /// when that is offered.
     pub fn cancel(&mut self) {
         self.timer.disarm();
+        self.pause();
+    }
+
+    /// Like [`cancel`](Self::cancel), but the same batch will be offered again.
+    pub(crate) fn pause(&mut self) {
         if let Some(target) = &mut self.divert {
-            target.cancel();
+            target.pause();
         }
         if std::mem::take(&mut self.pending) {
             let (now, id) = (self.clock.now(), self.id);
-            self.shared.step(&mut self.wakes, |state| state.queue.cancel(now, id));
+            self.shared.step(&mut self.after, |state| state.queue.cancel(now, id));
         }
     }
 
@@ -227,14 +215,14 @@ impl<B: Load> EdgeTx<B> {
     /// # Errors
     /// The message, where the control lane is full.
     pub fn send_control(&mut self, message: Control) -> Result<(), ControlFull> {
-        self.shared.step(&mut self.wakes, |state| state.queue.send_control(message))
+        self.shared.step(&mut self.after, |state| state.queue.send_control(message))
     }
 
     /// Fails the edge: nothing more is taken in from any producer, and the consumer gets `cause` after what is in it.
     /// The first cause stands.
     pub fn fail(&mut self, cause: impl Into<Cause>) {
         let cause = cause.into();
-        self.shared.step(&mut self.wakes, |state| state.queue.fail(cause));
+        self.shared.step(&mut self.after, |state| state.queue.fail(cause));
     }
 
     /// How pressured the edge is.
@@ -250,29 +238,38 @@ impl<B: Load> EdgeTx<B> {
         std::sync::Arc::clone(&self.shared.name)
     }
 
-    /// One offer under one lock.
+    /// One offer under one lock; once more for each time that its memory must come from victims.
     #[inline]
     fn offer(&mut self, mode: Mode<'_>, slot: &mut Option<B>) -> Offer {
         let (now, id, lane) = (self.clock.now(), self.id, self.lane);
-        let Self { shared, wakes, .. } = self;
+        let Self { shared, after, .. } = self;
         let budget = shared.budget.as_deref();
         let mut charge = |batch: &mut B| budget.is_none_or(|budget| budget.charge(batch));
-        let answer = shared.step(wakes, |state| match mode {
-            Mode::Try => state.queue.try_offer(now, id, lane, slot, &mut charge),
-            Mode::Wait(waker) => {
-                let answer = state.queue.offer(now, id, lane, slot, &mut charge);
-                if matches!(answer, Offer::Waiting(_)) {
-                    state.park_producer(id, waker);
+        loop {
+            let answer = shared.step(after, |state| match mode {
+                Mode::Try => state.queue.try_offer(now, id, lane, slot, &mut charge),
+                Mode::Wait(waker) => {
+                    let answer = state.queue.offer(now, id, lane, slot, &mut charge);
+                    if matches!(answer, Offer::Waiting(_)) {
+                        state.park_producer(id, waker);
+                    }
+                    answer
                 }
-                answer
+            });
+            // The victims are dropped by now. Each round has at least one, so the edge runs out of them.
+            if answer != Offer::Again {
+                self.pending = matches!(answer, Offer::Waiting(_));
+                return answer;
             }
-        });
-        self.pending = matches!(answer, Offer::Waiting(_));
-        answer
+        }
     }
 
     #[inline]
-    fn poll_send_untimed(&mut self, cx: &mut Context<'_>, slot: &mut Option<B>) -> Poll<Result<Sent, SendError>> {
+    pub(super) fn poll_send_untimed(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: &mut Option<B>,
+    ) -> Poll<Result<Sent, SendError>> {
         match self.offer(Mode::Wait(cx.waker()), slot) {
             Offer::Admitted => Poll::Ready(Ok(Sent::Enqueued)),
             Offer::Waiting(Want::Credit) => {
@@ -284,7 +281,7 @@ impl<B: Load> EdgeTx<B> {
             Offer::Nothing => Poll::Ready(Ok(Sent::Nothing)),
             Offer::Closed => Poll::Ready(Err(SendError::Closed { edge: self.name() })),
             Offer::Full if self.when_full == OnFull::Divert => self.poll_divert(cx, slot),
-            Offer::Full => Poll::Ready(Err(SendError::Full { edge: self.name() })),
+            Offer::Full | Offer::Again => Poll::Ready(Err(SendError::Full { edge: self.name() })),
         }
     }
 
@@ -296,7 +293,7 @@ impl<B: Load> EdgeTx<B> {
         match self.offer(Mode::Wait(cx.waker()), slot) {
             Offer::Admitted => Poll::Ready(Ok(Sent::Enqueued)),
             Offer::Closed => Poll::Ready(Err(SendError::Closed { edge: self.name() })),
-            Offer::Waiting(_) | Offer::Shed(_) | Offer::Nothing | Offer::Full => {
+            Offer::Waiting(_) | Offer::Shed(_) | Offer::Nothing | Offer::Full | Offer::Again => {
                 self.clock.waiting_budget();
                 Poll::Pending
             }
@@ -331,14 +328,19 @@ impl<B: Load> EdgeTx<B> {
         if sent == Sent::Nothing {
             return sent;
         }
-        self.shared.step(&mut self.wakes, |state| state.queue.count_diverted(weight.records));
+        self.shared.step(&mut self.after, |state| state.queue.count_diverted(weight.records));
         Sent::Diverted
+    }
+
+    /// Counts records as shed for want of memory, without offering them.
+    pub(crate) fn count_unpaid(&mut self, records: Records) {
+        self.shared.step(&mut self.after, |state| state.queue.count_unpaid(records));
     }
 
     #[inline]
     fn poll_room(&mut self, cx: &mut Context<'_>, weight: Weight) -> Poll<()> {
         let (id, lane) = (self.id, self.lane);
-        let ready = self.shared.step(&mut self.wakes, |state| {
+        let ready = self.shared.step(&mut self.after, |state| {
             let ready = state.queue.poll_room(id, lane, weight);
             if !ready {
                 state.park_producer(id, cx.waker());
@@ -350,23 +352,12 @@ impl<B: Load> EdgeTx<B> {
     }
 
     /// The longest that a batch may wait, and at which edge: here, or where this edge diverts to.
-    fn longest_block(&self) -> Option<(Duration, std::sync::Arc<str>)> {
+    pub(super) fn longest_block(&self) -> Option<(Duration, std::sync::Arc<str>)> {
         match self.when_full {
             OnFull::Block { max } => max.map(|max| (max, self.name())),
             OnFull::Divert => self.divert.as_ref()?.longest_block(),
             OnFull::DropNewest | OnFull::DropOldest | OnFull::Sample(_) | OnFull::Fail => None,
         }
-    }
-
-    fn blocking_send_until(&mut self, slot: &mut Option<B>, limit: Option<Duration>) -> Result<Sent, SendError> {
-        let clock = std::sync::Arc::clone(&self.clock);
-        let deadline = limit.map(|limit| clock.now() + limit);
-        let sent = block_on(|cx| self.poll_send_untimed(cx, slot), || left_until(deadline, clock.now()));
-        sent.unwrap_or_else(|| {
-            self.cancel();
-            let edge = self.longest_block().map_or_else(|| self.name(), |(_, edge)| edge);
-            Err(SendError::Timeout { edge, limit: limit.unwrap_or_default() })
-        })
     }
 }
 
@@ -386,13 +377,9 @@ impl<B: Load + Send + 'static> EdgeTx<B> {
     }
 }
 
-fn left_until(deadline: Option<Time>, now: Time) -> Option<Duration> {
-    deadline.map(|deadline| deadline.since(now))
-}
-
 impl<B: Load> Drop for EdgeTx<B> {
     fn drop(&mut self) {
         let (now, id) = (self.clock.now(), self.id);
-        self.shared.step(&mut self.wakes, |state| state.queue.remove_producer(now, id));
+        self.shared.step(&mut self.after, |state| state.queue.remove_producer(now, id));
     }
 }

@@ -1,16 +1,20 @@
 //! [`Delivery`]: brings batches into one sink: tries again, halves, settles. What is given up is set aside for whoever
 //! owns the dead letter port.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidegate_flow::{
-    Batch, FlowCounter, Meta, Nack, NackKind, Outcome, Payload, Records, Spares, StageClock, Ticket, Time, Wait,
+    Account, Batch, FlowCounter, Meta, Nack, NackKind, Outcome, Payload, Records, Spares, StageClock, Ticket, Time,
+    Wait,
 };
 
 use super::{Accepted, Sink, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
+use crate::pay::own;
 use crate::probe::Due;
 use crate::stage::Ended;
 
@@ -22,6 +26,8 @@ pub(crate) struct DeliveryTools {
     /// When the wait of this delivery ends at the latest.
     pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
+    /// Pays for rows that are copied because a fork shares them.
+    pub(crate) outbound: Account,
     /// Whether what is refused for good goes to a dead letter port, or back to its source.
     pub(crate) keeps_letters: bool,
 }
@@ -85,8 +91,9 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Ended> {
-        let flush = self.sink.flush();
-        waiting(&self.tools.times, Wait::External, flush).await.map_err(|nack| Ended::Failed(nack.cause))
+        let Self { sink, tools, policy, .. } = self;
+        let flushed = call(tools, policy.timeout, async { sink.flush().await }).await;
+        flushed.map_err(|nack| Ended::Failed(format!("flush of the sink: {}", nack.cause).into()))
     }
 
     /// Delivers what is in line, until something was given up. What is dropped on the way is abandoned, never lost from
@@ -120,21 +127,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     async fn deliver(&mut self, batch: &mut Batch<P>) -> Result<Accepted, Nack> {
         let Self { sink, tools, policy, .. } = self;
-        let call = AssertUnwindSafe(async { sink.deliver(&mut batch.payload, &batch.meta).await }).catch_unwind();
-        let answer = match policy.timeout {
-            None => waiting(&tools.times, Wait::External, call).await,
-            Some(limit) => {
-                let timed = tokio::time::timeout(limit, call);
-                tools.due.set(tools.clock.now() + limit);
-                let answer = waiting(&tools.times, Wait::External, timed).await;
-                tools.due.clear();
-                match answer {
-                    Ok(answer) => answer,
-                    Err(_) => return Err(Nack::transient(format!("no answer within {limit:?}"))),
-                }
-            }
-        };
-        answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
+        call(tools, policy.timeout, async { sink.deliver(&mut batch.payload, &batch.meta).await }).await
     }
 
     fn delivered(&mut self, batch: Batch<P>) {
@@ -168,6 +161,8 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     /// Settles the rows that were accepted at once; those refused for now are tried again together, after one pause.
     async fn partly_delivered(&mut self, attempt: Attempt<P>, refused: Vec<(u32, Nack)>) -> Result<(), Ended> {
         let Attempt { mut batch, tries } = attempt;
+        // Rows that a fork shares could not be joined again.
+        own(&mut batch, &self.tools.outbound);
         let mut culprits = Vec::with_capacity(refused.len());
         for (row, nack) in refused.into_iter().rev() {
             let behind = batch.split_off(row + 1);
@@ -250,6 +245,26 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
             self.refuse(batch, nack);
         }
     }
+}
+
+/// Calls a sink: no answer within the limit is a refusal for now, a panic one for good.
+async fn call<T>(
+    tools: &DeliveryTools,
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<T, Nack>>,
+) -> Result<T, Nack> {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
+    let answer = match limit {
+        None => waiting(&tools.times, Wait::External, answer).await,
+        Some(limit) => {
+            let timed = tokio::time::timeout(limit, answer);
+            tools.due.set(tools.clock.now() + limit);
+            let answer = waiting(&tools.times, Wait::External, timed).await;
+            tools.due.clear();
+            answer.map_err(|_| Nack::transient(format!("no answer within {limit:?}")))?
+        }
+    };
+    answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
 }
 
 /// Makes sense of the rows that a sink names: each once, in ascending order, and only rows that there are.

@@ -27,6 +27,11 @@ struct EdgeSample {
     held: f64,
     /// Records that have left it since the start.
     left: u64,
+    /// Records that it was given, and those of them that it shed or diverted, since the start.
+    given: u64,
+    lost: u64,
+    /// The largest batch that waits for room now.
+    next: Option<Weight>,
     /// The fill, summed up over the seconds since the start.
     fill_seconds: f64,
     /// The records in the edge, summed up over the seconds since the start.
@@ -84,6 +89,9 @@ impl EdgeSample {
             fill: edge.fill_share(),
             held: edge.fill.records.get() as f64,
             left: edge.flows.output.get(),
+            given: edge.flows.input.get(),
+            lost: (edge.flows.shed_total() + edge.flows.diverted).get(),
+            next: (edge.waiting_claims > 0).then_some(edge.largest_claim),
             fill_seconds: 0.0,
             held_seconds: 0.0,
         }
@@ -93,19 +101,25 @@ impl EdgeSample {
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
     fn picture(&self, before: Option<&Self>, seconds: f64) -> EdgePicture {
         let was = |sum: fn(&Self) -> f64| before.map_or(0.0, sum);
+        let since = |sum: fn(&Self) -> u64| sum(self).saturating_sub(before.map_or(0, sum));
+        let (given, lost) = (since(|edge| edge.given), since(|edge| edge.lost));
+        let lost = if given == 0 { 0.0 } else { (lost as f64 / given as f64).min(1.0) };
+        let (window, next) = (self.window, self.next);
         if seconds <= 0.0 {
-            return EdgePicture { fill: self.fill, window: self.window, residence: None, records_per_second: None };
+            return EdgePicture { fill: self.fill, window, residence: None, records_per_second: None, lost, next };
         }
-        let left = self.left.saturating_sub(before.map_or(0, |before| before.left));
+        let left = since(|edge| edge.left);
         let held = (self.held_seconds - was(|edge| edge.held_seconds)) / seconds;
         let rate = left as f64 / seconds;
         // Little's law: what is in the edge is the rate times the time that each record stays.
         let residence = (left > 0).then(|| Duration::try_from_secs_f64(held / rate).unwrap_or(Duration::MAX));
         EdgePicture {
             fill: (self.fill_seconds - was(|edge| edge.fill_seconds)) / seconds,
-            window: self.window,
+            window,
             residence,
             records_per_second: Some(rate),
+            lost,
+            next,
         }
     }
 }

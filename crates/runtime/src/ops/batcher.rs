@@ -52,7 +52,7 @@ impl BatchLimits {
 /// * **Joins** only what belongs together: batches of different lanes or buckets, and dead letters with different
 ///   notes, stay apart. Of more than 16 such kinds at a time the oldest partial batch goes on first. The order of
 ///   records of one lane and bucket is kept.
-/// * **Copies** rows that a fork shares, when it joins them.
+/// * **Copies** rows that a fork shares, before it joins them.
 pub struct Batcher<P: Payload> {
     limits: BatchLimits,
     /// Partial batches, oldest first.
@@ -152,15 +152,9 @@ fn is_of_one_kind<P>(one: &Batch<P>, other: &Batch<P>) -> bool {
     one.lane == other.lane && one.bucket == other.bucket && one.dead_letter == other.dead_letter
 }
 
-/// Charges `batch` as held back; says whether there was room. Rows that a fork shares are charged anew, because joining
-/// them copies them.
+/// Charges `batch` as held back; says whether there was room.
 fn hold<P: Payload>(batch: &mut Batch<P>, cx: &StageContext) -> bool {
-    let account = cx.held();
-    if !batch.lease.is_shared() {
-        return batch.rebind(account).is_ok();
-    }
-    let own = account.try_lease(batch.payload.retained_bytes());
-    own.map(|lease| batch.lease = lease).is_some()
+    batch.rebind(cx.held()).is_ok()
 }
 
 impl<P: Payload> Transform<P> for Batcher<P> {

@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidegate_flow::{Batch, Items, Lease, Meta, Nack, Records, Spares, Weigh};
+use tidegate_flow::{Batch, Bytes, Items, Lease, Meta, Nack, Records, Spares, Weigh};
 
 use crate::context::{AfterFault, StageContext, panic_nack};
 use crate::transform::{Step, Transform};
@@ -22,6 +22,8 @@ pub struct Expand<T, F, It: Iterator> {
     waiting: Option<Waiting<T>>,
     /// The iterator of the first row of `waiting`, when that row goes on from an earlier output batch.
     current: Option<Peekable<It>>,
+    /// Pays for the record that was looked at to see whether `current` goes on.
+    ahead: Lease,
     /// What became of each row begun for the output batch in hand; reused.
     begun: Vec<Begun>,
     faults: u32,
@@ -43,7 +45,15 @@ struct Begun {
 
 impl<T, F, It: Iterator> Expand<T, F, It> {
     pub(crate) fn new(function: F) -> Self {
-        Self { function, spares: None, waiting: None, current: None, begun: Vec::new(), faults: 0 }
+        Self {
+            function,
+            spares: None,
+            waiting: None,
+            current: None,
+            ahead: Lease::none(),
+            begun: Vec::new(),
+            faults: 0,
+        }
     }
 }
 
@@ -59,14 +69,15 @@ where
         let Some(mut waiting) = self.waiting.take() else { return Step::Done };
         let spare = self.spares.as_ref().and_then(Spares::take);
         let (mut payload, lease) = spare.unwrap_or_else(|| (Items::default(), Lease::none()));
+        // The record that was looked at is part of this output.
+        self.ahead = Lease::none();
         let step = self.run(&mut waiting.rows, &mut payload, cx);
         let open = u32::from(self.current.is_some());
-        let mut batch = self.take_tickets(&mut waiting, payload, lease, open, cx);
-        if batch.records() > 0 {
-            match cx.cover(&mut batch) {
-                Ok(()) => *out = Some(batch),
-                Err(nack) => cx.refuse(batch, nack),
-            }
+        let batch = self.take_tickets(&mut waiting, payload, lease, open, cx);
+        cx.emit(batch, out);
+        if let Some(next) = self.current.as_mut().and_then(Peekable::peek) {
+            // Only for a record larger than the largest batch is there nothing reserved.
+            self.ahead = cx.account().overdraw(Bytes::new(next.weigh() as u64)).unwrap_or_default();
         }
         if open == 1 || waiting.rows.len() > 0 {
             self.waiting = Some(waiting);
@@ -219,5 +230,38 @@ where
 
     fn flush(&mut self, out: &mut Option<Batch<Self::Out>>, cx: &mut StageContext) -> Step {
         self.fill(out, cx)
+    }
+
+    /// The rows that wait, and the record that was looked at to see whether there are more.
+    fn batches_in_hand(&self) -> u32 {
+        2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tidegate_flow::Payload as _;
+
+    use super::*;
+    use crate::testkit::lone_context;
+
+    #[test]
+    fn the_record_looked_at_is_paid_for_until_it_is_sent() {
+        let mut cx = lone_context("expand").unwrap();
+        cx.chunk = Bytes::new(100);
+        let texts = |n: u64| (0..n).map(|_| "x".repeat(176)).collect::<Vec<String>>().into_iter();
+        let mut expand = Expand::new(texts);
+        expand.open(&cx);
+        let input = Batch::detached(std::iter::once(2).collect::<Items<u64>>());
+        cx.count_taken(1);
+        let mut out = None;
+        assert_eq!(expand.process(input, &mut out, &mut cx), Step::More);
+        let first = out.take().unwrap();
+        assert_eq!(cx.account().used() - first.payload.retained_bytes(), Bytes::new(200));
+        assert_eq!(expand.resume(&mut out, &mut cx), Step::Done);
+        drop(first);
+        assert_eq!(cx.account().used(), out.unwrap().payload.retained_bytes());
     }
 }

@@ -39,14 +39,10 @@ fn fold<T: Weigh + Send + 'static>(batch: Batch<Items<T>>, cx: &StageContext) ->
         flows.held -= rows;
         flows.held += Records::new(1);
     });
-    let mut group = Batch { payload, ticket, lease, meta: Meta { deadlines, ..meta } };
-    match cx.cover(&mut group) {
-        Ok(()) => Some(group),
-        Err(nack) => {
-            cx.refuse(group, nack);
-            None
-        }
-    }
+    let group = Batch { payload, ticket, lease, meta: Meta { deadlines, ..meta } };
+    let mut out = None;
+    cx.emit(group, &mut out);
+    out
 }
 
 /// One deadline for all: the last; none where a row has none.

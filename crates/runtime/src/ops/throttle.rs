@@ -6,6 +6,7 @@ use tidegate_flow::{Batch, Bytes, Items, Lease, Payload, ShedReason, Time, Weigh
 
 use super::bucket::{KeyedBuckets, MAX_KEYS, TokenBucket};
 use crate::context::StageContext;
+use crate::faults::{Faults, ask_rows};
 use crate::transform::{Step, Transform};
 
 /// What a throttle does with records that are over its rate.
@@ -84,7 +85,7 @@ pub trait Cost<P>: Send + 'static {
     }
 
     /// Pushes the cost of each row, in row order. Not called where [`each`](Cost::each) says it all. A cost that is
-    /// negative or no number is none.
+    /// negative or no number is none. A panic costs the row whose cost would have come next, and no other.
     fn of_rows(&mut self, payload: &P, costs: &mut Vec<f64>);
 }
 
@@ -127,6 +128,7 @@ pub struct Throttle<P: Payload, C> {
     bucket: TokenBucket,
     costs: Vec<f64>,
     rest: Option<Delayed<P>>,
+    faults: Faults,
 }
 
 /// Rows that wait for their turn.
@@ -144,16 +146,7 @@ impl<P: Payload, C: Cost<P>> Throttle<P, C> {
     #[must_use]
     pub fn new(spec: ThrottleSpec, cost: C) -> Self {
         let bucket = TokenBucket::new(spec.rate, spec.burst, Time::ZERO);
-        Self { spec, cost, bucket, costs: Vec::new(), rest: None }
-    }
-
-    /// Weighs the rows of a batch.
-    fn weigh(&mut self, batch: &Batch<P>) {
-        self.costs.clear();
-        match self.cost.each() {
-            Some(each) => self.costs.resize(batch.records() as usize, each),
-            None => self.cost.of_rows(&batch.payload, &mut self.costs),
-        }
+        Self { spec, cost, bucket, costs: Vec::new(), rest: None, faults: Faults::default() }
     }
 
     /// Sends on what the rate allows of the batch, and keeps the rest. The first row counts from when it was due, so
@@ -178,6 +171,23 @@ impl<P: Payload, C: Cost<P>> Throttle<P, C> {
     }
 }
 
+/// Says what each row of a batch costs. Those whose cost panics leave it.
+fn weigh<P: Payload, C: Cost<P>>(
+    cost: &mut C,
+    batch: &mut Batch<P>,
+    costs: &mut Vec<f64>,
+    faults: &mut Faults,
+    cx: &StageContext,
+) {
+    match cost.each() {
+        Some(each) => {
+            costs.clear();
+            costs.resize(batch.records() as usize, each);
+        }
+        None => drop(ask_rows(batch, costs, faults, cx, |payload, costs| cost.of_rows(payload, costs))),
+    }
+}
+
 /// Sheds the listed rows of a batch and passes on what is left.
 fn shed<P: Payload>(mut batch: Batch<P>, rows: &[u32], out: &mut Option<Batch<P>>, cx: &StageContext) {
     cx.shed_rows(&mut batch, rows, ShedReason::Throttle);
@@ -189,9 +199,10 @@ fn shed<P: Payload>(mut batch: Batch<P>, rows: &[u32], out: &mut Option<Batch<P>
 impl<P: Payload, C: Cost<P>> Transform<P> for Throttle<P, C> {
     type Out = P;
 
-    fn process(&mut self, input: Batch<P>, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
-        self.weigh(&input);
-        match self.spec.over {
+    fn process(&mut self, mut input: Batch<P>, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
+        weigh(&mut self.cost, &mut input, &mut self.costs, &mut self.faults, cx);
+        let step = match self.spec.over {
+            _ if input.records() == 0 => Step::Done,
             OverRate::Shape => self.shape(Delayed { batch: input, first: 0, due: cx.now() }, out, cx.now()),
             OverRate::Enforce => {
                 let costs = self.costs.iter().zip(0..);
@@ -200,7 +211,8 @@ impl<P: Payload, C: Cost<P>> Transform<P> for Throttle<P, C> {
                 shed(input, &over, out, cx);
                 Step::Done
             }
-        }
+        };
+        self.faults.or(step)
     }
 
     fn resume(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
@@ -221,6 +233,9 @@ pub struct ThrottleBy<C, F> {
     cost: C,
     key: F,
     costs: Vec<f64>,
+    /// The hash of the key of each row.
+    hashes: Vec<u64>,
+    faults: Faults,
     /// Pays for the keys.
     lease: Lease,
 }
@@ -228,7 +243,8 @@ pub struct ThrottleBy<C, F> {
 impl<C, F> ThrottleBy<C, F> {
     pub(crate) fn new(spec: ThrottleSpec, cost: C, key: F) -> Self {
         let buckets = KeyedBuckets::new(spec.rate, spec.burst, spec.keys);
-        Self { buckets, capacity: Self::holding(&spec), cost, key, costs: Vec::new(), lease: Lease::none() }
+        let (costs, hashes, faults) = (Vec::new(), Vec::new(), Faults::default());
+        Self { buckets, capacity: Self::holding(&spec), cost, key, costs, hashes, faults, lease: Lease::none() }
     }
 
     /// The most that the keys take.
@@ -252,21 +268,28 @@ where
         self.lease = cx.held().try_lease(self.capacity).unwrap_or_default();
     }
 
-    fn process(&mut self, input: Batch<Items<T>>, out: &mut Option<Batch<Items<T>>>, cx: &mut StageContext) -> Step {
-        self.costs.clear();
-        match self.cost.each() {
-            Some(each) => self.costs.resize(input.payload.len(), each),
-            None => self.cost.of_rows(&input.payload, &mut self.costs),
+    fn process(
+        &mut self,
+        mut input: Batch<Items<T>>,
+        out: &mut Option<Batch<Items<T>>>,
+        cx: &mut StageContext,
+    ) -> Step {
+        let Self { buckets, cost, key, costs, hashes, faults, .. } = self;
+        weigh(cost, &mut input, costs, faults, cx);
+        let without_key = ask_rows(&mut input, hashes, faults, cx, |payload, hashes| {
+            hashes.extend(payload.as_slice().iter().map(|record| {
+                let mut hasher = DefaultHasher::new();
+                key(record).hash(&mut hasher);
+                hasher.finish()
+            }));
+        });
+        for row in without_key.into_iter().rev() {
+            costs.remove(row as usize);
         }
-        let mut over = Vec::new();
-        for ((record, cost), row) in input.payload.as_slice().iter().zip(&self.costs).zip(0..) {
-            let mut hasher = DefaultHasher::new();
-            (self.key)(record).hash(&mut hasher);
-            if !self.buckets.try_take(hasher.finish(), *cost, cx.now()) {
-                over.push(row);
-            }
-        }
+        let rows = costs.iter().zip(hashes.iter()).zip(0..);
+        let over = rows.filter(|((cost, hash), _)| !buckets.try_take(**hash, **cost, cx.now()));
+        let over: Vec<u32> = over.map(|(_, row)| row).collect();
         shed(input, &over, out, cx);
-        Step::Done
+        self.faults.next()
     }
 }

@@ -2,9 +2,11 @@
 
 use tidegate_flow::{Batch, Outcome, Share};
 
-use super::{Arms, put_in_line, take_charge};
+use super::{Arms, put_in_line};
+use crate::clock::Clock;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx};
+use crate::faults::{Faults, ask_rows};
 use crate::stage::{Ended, Outlet, StageEnd};
 
 /// The branches that a record takes, by number, below [`MAX`](Self::MAX).
@@ -60,7 +62,8 @@ impl BranchSet {
 
 /// Says for each row of a payload which branches it takes.
 pub trait Chooser<P>: Send + 'static {
-    /// Pushes one set a row, in row order. A row without a set, and a branch that there is not, count as none.
+    /// Pushes one set a row, in row order. A row without a set, and a branch that there is not, count as none. A panic
+    /// costs the row whose set would have come next, and no other.
     fn choose(&mut self, payload: &P, choices: &mut Vec<BranchSet>);
 }
 
@@ -79,11 +82,13 @@ pub(crate) struct ChoiceOutlet<P: Share, C> {
     taken: BranchSet,
     chooser: C,
     choices: Vec<BranchSet>,
+    faults: Faults,
+    clock: Clock,
 }
 
 impl<P: Share, C: Chooser<P>> ChoiceOutlet<P, C> {
     /// `branches` in the order of their numbers; `None` where nobody takes one.
-    pub(crate) fn new(branches: Vec<Option<EdgeTx<Batch<P>>>>, chooser: C) -> Self {
+    pub(crate) fn new(branches: Vec<Option<EdgeTx<Batch<P>>>>, chooser: C, clock: Clock) -> Self {
         let (mut ends, mut arm_of, mut taken) = (Vec::new(), Vec::new(), BranchSet::NONE);
         for (number, branch) in branches.into_iter().enumerate() {
             arm_of.push(branch.is_some().then_some(ends.len()));
@@ -92,12 +97,13 @@ impl<P: Share, C: Chooser<P>> ChoiceOutlet<P, C> {
                 ends.push((end, true));
             }
         }
-        Self { arms: Arms::new(ends), arm_of, taken, chooser, choices: Vec::new() }
+        let (choices, faults) = (Vec::new(), Faults::default());
+        Self { arms: Arms::new(ends), arm_of, taken, chooser, choices, faults, clock }
     }
 
-    fn choose(&mut self, batch: &Batch<P>) {
-        self.choices.clear();
-        self.chooser.choose(&batch.payload, &mut self.choices);
+    fn choose(&mut self, batch: &mut Batch<P>, cx: &StageContext) {
+        let Self { chooser, choices, faults, .. } = self;
+        ask_rows(batch, choices, faults, cx, |payload, choices| chooser.choose(payload, choices));
         self.choices.resize(batch.records() as usize, BranchSet::NONE);
         let taken = self.taken;
         self.choices.iter_mut().for_each(|choice| *choice = choice.and(taken));
@@ -141,9 +147,9 @@ impl<P: Share, C: Chooser<P>> Outlet<P> for ChoiceOutlet<P, C> {
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         if let Some(batch) = slot {
-            self.choose(batch);
+            self.choose(batch, cx);
             if self.choices.iter().any(|choice| choice.len() > 1) {
-                take_charge(batch, cx).await;
+                cx.take_charge(batch).await;
             }
         }
         if let Some(batch) = slot.take() {
@@ -152,7 +158,8 @@ impl<P: Share, C: Chooser<P>> Outlet<P> for ChoiceOutlet<P, C> {
             cx.count_lost(filtered as usize, 0);
             cx.count_sent(records - filtered);
         }
-        self.arms.sent().await
+        self.arms.sent().await?;
+        self.faults.heed(self.clock, cx).await
     }
 
     async fn control(&mut self, control: Control, _cx: &mut StageContext) -> Result<(), Ended> {

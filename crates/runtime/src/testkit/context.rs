@@ -21,6 +21,7 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         counter: FlowCounter::default(),
         account: budget.account(name, AccountSpec::holding(mib(1)))?,
         held: budget.account("held", AccountSpec::holding(kib(64)))?,
+        outbound: budget.account("outbound", AccountSpec::holding(kib(128)))?,
         due: Default::default(),
         supervision: Supervision::default(),
         chunk: kib(64),

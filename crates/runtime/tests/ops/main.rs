@@ -10,6 +10,7 @@
 
 mod batching;
 mod conditions;
+mod culprits;
 mod faults;
 mod side;
 mod throttling;

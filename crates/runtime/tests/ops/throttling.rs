@@ -81,7 +81,7 @@ async fn each_key_has_a_rate_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shaper_behind_an_expansion_in_debt_goes_on() {
-    let builder = Pipeline::builder("debt").batch(Weight::new(16, kib(4).get())).budget(kib(64));
+    let builder = Pipeline::builder("debt").batch(Weight::new(16, kib(4).get())).budget(kib(72));
     builder
         .source("count", source::iter(0..20_u64))
         .flat_map::<Vec<String>, _>(|n| (0..60).map(|k| format!("{n}-{k:0>300}")).collect::<Vec<_>>().into_iter())

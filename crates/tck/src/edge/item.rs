@@ -76,7 +76,7 @@ impl Load for Item {
         Weight::new(self.records, self.bytes)
     }
 
-    fn settle_shed(self, _reason: ShedReason) {
+    fn settle_shed(&mut self, _reason: ShedReason) {
         self.note_shed();
     }
 }

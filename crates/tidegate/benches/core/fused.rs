@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tidegate::flow::FlowChange;
-use tidegate::records::records;
+use tidegate::records;
 use tidegate::testkit::lone_context;
 use tidegate::{Batch, BoxTransform, Items, Outcome, Records, StageContext, Step, Transform};
 

@@ -1,5 +1,7 @@
 //! What a full edge does.
 
+use std::cell::Cell;
+
 use super::*;
 
 fn numbers(shed: &[(u64, ShedReason)]) -> Vec<u64> {
@@ -173,9 +175,48 @@ fn drop_oldest_frees_memory_until_the_budget_agrees() {
     }
     bench.slots[0] = Some(bench.item(1, 1));
     let log = Rc::clone(&bench.log);
-    let mut enough = |_: &mut Item| log.borrow().len() >= 2;
-    let offer = bench.queue.offer(bench.now, bench.producers[0], None, &mut bench.slots[0], &mut enough);
-    assert_eq!(offer, Offer::Admitted);
+    let freed = Cell::new(0);
+    let mut offer = || {
+        let mut enough = |_: &mut Item| freed.get() >= 2;
+        let offer = bench.queue.offer(bench.now, bench.producers[0], None, &mut bench.slots[0], &mut enough);
+        freed.set(freed.get() + bench.queue.gone().drain(..).count());
+        (offer, log.borrow().len())
+    };
+    assert_eq!(offer(), (Offer::Again, 1), "memory comes free when the victim is dropped, which its edge does not do");
+    assert_eq!(offer(), (Offer::Again, 2));
+    assert_eq!(offer(), (Offer::Admitted, 2));
     assert_eq!(numbers(&bench.shed()), [1, 2]);
     assert_eq!(bench.take_all(), [3, 4, 5]);
+}
+
+#[test]
+fn what_is_shed_is_settled_by_the_edge_and_dropped_by_the_caller() {
+    let policies = [OnFull::DropNewest, OnFull::DropOldest, OnFull::Sample(SampleRate::Ratio(0.0))];
+    for (policy, victim) in policies.into_iter().zip([2, 1, 2]) {
+        let mut bench = Bench::new(spec(1, 100).on_full(policy), 1);
+        assert_eq!(bench.send(0, 1, 1), Offer::Admitted);
+        let mut slot = Some(bench.item(1, 1));
+        bench.queue.offer(bench.now, bench.producers[0], None, &mut slot, &mut |_| true);
+        assert_eq!(numbers(&bench.shed()), [victim], "{policy:?}");
+        let gone: Vec<u64> = bench.queue.gone().drain(..).map(|item| item.number).collect();
+        assert_eq!(gone, [victim], "{policy:?}");
+    }
+}
+
+#[test]
+fn rows_that_expire_are_counted_by_the_edge_and_dropped_by_the_caller() {
+    let mut bench = Bench::new(spec(10, 100), 1);
+    for expired in [2, 1] {
+        let deadline = Some((Records::new(expired), Time::from_nanos(5)));
+        bench.slots[0] = Some(Item { deadline, ..bench.item(2, 2) });
+        assert_eq!(bench.resend(0), Offer::Admitted);
+    }
+    bench.now = Time::from_nanos(5);
+    let Take::Batch(mut item) = bench.queue.take(bench.now) else { panic!("one row is left") };
+    assert_eq!((item.number, item.weight.records.get()), (2, 2));
+    item.drop_expired(bench.now);
+    assert_eq!(item.weight.records.get(), 1);
+    assert_eq!(bench.queue.gone().len(), 1, "the batch of which every row had expired");
+    let flows = bench.seen().flows;
+    assert_eq!((flows.expired.get(), flows.output.get()), (3, 1));
 }

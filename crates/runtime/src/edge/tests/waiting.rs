@@ -231,3 +231,31 @@ async fn producers_go_on_when_memory_comes_free() {
     }
     assert_calm(&rx.handle());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_wait_goes_on_through_futures_that_are_dropped() {
+    let limit = Duration::from_secs(1);
+    let (mut tx, mut rx) = policy(1, OnFull::Block { max: Some(limit) });
+    send(&mut tx, 1).await;
+    let part = limit * 2 / 5;
+    let mut slot = Some(item(2));
+    for _ in 0..2 {
+        assert!(tokio::time::timeout(part, tx.send(&mut slot)).await.is_err(), "not yet");
+    }
+    let before = tokio::time::Instant::now();
+    assert!(matches!(tx.send(&mut slot).await, Err(SendError::Timeout { .. })));
+    assert_eq!(before.elapsed(), limit - part * 2, "what it had waited before counts");
+
+    assert!(tokio::time::timeout(part, tx.send(&mut slot)).await.is_err(), "after a timeout it begins anew");
+    tx.cancel();
+    let before = tokio::time::Instant::now();
+    assert!(matches!(tx.send(&mut slot).await, Err(SendError::Timeout { .. })));
+    assert_eq!(before.elapsed(), limit, "the batch before was given up");
+
+    assert!(tokio::time::timeout(part, tx.send(&mut slot)).await.is_err());
+    assert_eq!(rx.recv().await, Event::Batch(item(1)));
+    assert_eq!(tx.send(&mut slot).await, Ok(Sent::Enqueued));
+    let before = tokio::time::Instant::now();
+    assert!(matches!(tx.send(&mut Some(item(3))).await, Err(SendError::Timeout { .. })));
+    assert_eq!(before.elapsed(), limit, "the batch before was sent");
+}

@@ -1,0 +1,52 @@
+//! What the process takes beside the memory budget: a constant for a plan, whatever load it is under.
+
+use serde::Serialize;
+
+use crate::plan::{Plan, find_key};
+use crate::tree::Value;
+
+/// Memory of one kind that is not charged to the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Beyond {
+    /// What takes it.
+    pub what: String,
+    /// How much it may be, in bytes.
+    pub bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+
+/// The program itself: its code, the tables of the language and of time zones, threads and their stacks. Rounded up from
+/// what an idle process occupies.
+const PROGRAM: u64 = 20 * MIB;
+
+/// A compiled program in VRL and what it works with.
+const LANGUAGE: u64 = MIB;
+
+/// The state of a compressor with its window.
+const COMPRESSOR: u64 = 4 * MIB;
+
+/// TLS sessions and connections of a sink or source that talks over the network.
+const NETWORK: u64 = 2 * MIB;
+
+/// What a plan takes beside its budget.
+pub(super) fn beyond(plan: &Plan) -> Vec<Beyond> {
+    let count = |wanted: &dyn Fn(&crate::plan::PlanNode) -> bool| plan.nodes.iter().filter(|node| wanted(node)).count();
+    let languages = count(&|node| matches!(node.type_name, "remap" | "filter" | "route" | "sample" | "throttle"));
+    let networks = count(&|node| matches!(node.type_name, "http" | "http_server" | "socket"));
+    let compressors = count(&|node| {
+        let found = find_key(&node.tree, "compression");
+        found.1 && found.0.is_some_and(|node| !matches!(&node.value, Value::Text(text) if text.string == "none"))
+    });
+    let mut beyond = vec![Beyond { what: "the program, its tables and threads".to_string(), bytes: PROGRAM }];
+    for (what, count, each) in [
+        ("programs and conditions in VRL", languages, LANGUAGE),
+        ("network components: connections, TLS", networks, NETWORK),
+        ("compressors", compressors, COMPRESSOR),
+    ] {
+        if count > 0 {
+            beyond.push(Beyond { what: format!("{what} ({count})"), bytes: each * count as u64 });
+        }
+    }
+    beyond
+}

@@ -1,0 +1,122 @@
+//! The facts as a page of text.
+
+use std::fmt::Write;
+
+use tidegate_flow::Bytes;
+
+use super::{EdgeFacts, Explanation, MemoryFacts};
+use crate::words::{bytes, counted, grouped};
+
+pub(super) fn text(facts: &Explanation) -> String {
+    let mut out = String::new();
+    stages(&mut out, facts);
+    edges(&mut out, &facts.edges);
+    waits(&mut out, facts);
+    sheds(&mut out, &facts.edges);
+    pairs(&mut out, facts);
+    memory(&mut out, &facts.memory);
+    out
+}
+
+fn heading(out: &mut String, title: &str) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(title);
+    out.push('\n');
+}
+
+/// A row: cells padded to the widths of their columns.
+fn table(out: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    for row in rows {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out.push_str("  ");
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+}
+
+fn stages(out: &mut String, facts: &Explanation) {
+    heading(out, &format!("RUNS AS {}", counted(facts.stages.len(), "stage").to_uppercase()));
+    let row = |stage: &super::StageFacts| {
+        let components = stage.components.join(" -> ");
+        let holds = match stage.holds_bytes {
+            0 => "holds nothing".to_string(),
+            most => format!("holds up to {}", bytes(Bytes::new(most))),
+        };
+        vec![stage.name.clone(), stage.kind.clone(), holds, components]
+    };
+    table(out, &facts.stages.iter().map(row).collect::<Vec<_>>());
+    if !facts.left_out.is_empty() {
+        let _ = writeln!(out, "  left out, because nobody reads them: {}", facts.left_out.join(", "));
+    }
+}
+
+fn edges(out: &mut String, edges: &[EdgeFacts]) {
+    heading(out, &format!("WAITS IN {}", counted(edges.len(), "edge").to_uppercase()));
+    let row = |edge: &EdgeFacts| {
+        let window = format!("{} records or {}", grouped(edge.records), bytes(Bytes::new(edge.bytes)));
+        let memory = if edge.reserved { "reserved" } else { "shared memory" };
+        let from = format!("from {}", edge.from.join(", "));
+        vec![format!("before {}", edge.name), window, memory.to_string(), format!("full: {}", edge.when_full), from]
+    };
+    table(out, &edges.iter().map(row).collect::<Vec<_>>());
+}
+
+fn waits(out: &mut String, facts: &Explanation) {
+    heading(out, "UNDER PRESSURE");
+    for edge in facts.edges.iter().filter(|edge| edge.waits) {
+        let _ = writeln!(out, "  when `{}` falls behind, {} waits", edge.name, names(&edge.from));
+    }
+    for source in &facts.sources {
+        let _ = writeln!(out, "  while `{}` ({}) is not read: {}", source.name, source.type_name, source.blocked);
+    }
+}
+
+fn names(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(" or ")
+}
+
+fn sheds(out: &mut String, edges: &[EdgeFacts]) {
+    heading(out, "MAY SHED");
+    let shedding: Vec<_> = edges.iter().filter(|edge| edge.sheds).collect();
+    if shedding.is_empty() {
+        out.push_str("  nothing: every edge blocks\n");
+    }
+    for edge in shedding {
+        let _ = writeln!(
+            out,
+            "  at `{}`: {} beyond {} records or {}, counted",
+            edge.name,
+            edge.when_full,
+            grouped(edge.records),
+            bytes(Bytes::new(edge.bytes))
+        );
+    }
+}
+
+fn pairs(out: &mut String, facts: &Explanation) {
+    heading(out, "GUARANTEES");
+    for pair in &facts.pairs {
+        let _ = writeln!(out, "  {} -> {}: {}", pair.source, pair.sink, pair.words);
+        let acked = facts.sources.iter().find(|source| source.name == pair.source).map_or("", |source| &source.acked);
+        let _ = writeln!(out, "    acked: {acked}; accepted: {}", pair.accepted);
+    }
+}
+
+fn memory(out: &mut String, memory: &MemoryFacts) {
+    heading(out, &format!("MEMORY: A BUDGET OF {}", bytes(Bytes::new(memory.budget_bytes))));
+    let row = |name: &str, amount: u64, what: &str| vec![name.to_string(), bytes(Bytes::new(amount)), what.to_string()];
+    let mut rows: Vec<_> = memory.parts.iter().map(|part| row(&part.name, part.bytes, &part.what)).collect();
+    rows.push(row("reserved", memory.reserved_bytes, "the sum of these"));
+    rows.push(row("floating", memory.floating_bytes, "for whoever needs it"));
+    for beyond in &memory.beyond {
+        rows.push(row("beyond", beyond.bytes, &beyond.what));
+    }
+    rows.push(row("resident", memory.resident_bytes, "the most that the process should occupy"));
+    table(out, &rows);
+}

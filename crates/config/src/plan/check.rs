@@ -1,0 +1,101 @@
+//! Lets each component check itself, and finds the places of what it reports.
+
+use tidegate_components::contract::{BuildContext, Check, Depth, Level, Problem as Reported};
+use tidegate_flow::StageKind;
+
+use super::component::{Component, Draft};
+use super::keys;
+use crate::files::Place;
+use crate::problem::{Code, Problem, Problems};
+
+/// Checks one component, as far as it could be read.
+pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems: &mut Problems) {
+    let values = reports(draft, cx, Depth::Values);
+    let all = if depth == Depth::Values { values.clone() } else { reports(draft, cx, depth) };
+    for report in all {
+        let outside = !values.contains(&report);
+        problems.push(describe(draft, &report, outside));
+    }
+}
+
+/// Two sources cannot listen on the same address.
+pub(super) fn check_addresses(drafts: &[Draft<'_>], problems: &mut Problems) {
+    let text = |draft: &Draft<'_>, key| match keys::find(draft.declared.node, key) {
+        (Some(node), true) => node.as_text().map(|text| (text.string.clone(), node.place)),
+        _ => None,
+    };
+    let mut seen: Vec<(String, bool, Place)> = Vec::new();
+    for draft in drafts.iter().filter(|draft| draft.declared.kind == StageKind::Source) {
+        let Some((address, place)) = text(draft, "address") else { continue };
+        let packets = text(draft, "mode").is_some_and(|(mode, _)| mode == "udp");
+        // Port 0 is a free one each time.
+        if address.ends_with(":0") {
+            continue;
+        }
+        if let Some((.., first)) = seen.iter().find(|(known, kind, _)| *known == address && *kind == packets) {
+            let problem = Problem::new(Code::PortInUse, format!("two sources listen on {address}"));
+            let problem = problem.at(place, "the second one").at(*first, "the first one");
+            problems.push(problem.help("give one of them another port"));
+        }
+        seen.push((address, packets, place));
+    }
+}
+
+fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> {
+    let mut at = Check::new(cx, depth);
+    match &draft.component {
+        Some(Component::Source(config)) => config.check(&mut at),
+        Some(Component::Transform(config)) => config.check(&mut at),
+        Some(Component::Sink(config)) => config.check(&mut at),
+        None => {}
+    }
+    if let Some(Some(buffer)) = &draft.buffer {
+        at.under("buffer", |at| buffer.check(at));
+    }
+    at.into_problems()
+}
+
+fn describe(draft: &Draft<'_>, report: &Reported, outside: bool) -> Problem {
+    let code = code_of(report, outside);
+    let (node, whole) = keys::find(draft.declared.node, &report.key);
+    let (title, label) = match report.key.as_str() {
+        "" => (format!("{}: {}", draft.declared.in_words(), report.text), String::new()),
+        _ if report.within.is_some() => (report.text.clone(), String::new()),
+        key if whole => (format!("`{key}`: {}", report.text), String::new()),
+        // A default, or what the key contradicts, is what is wrong.
+        key => (format!("{}: `{key}`: {}", draft.declared.in_words(), report.text), format!("`{key}` is not set here")),
+    };
+    let place = match (node, &report.within) {
+        (Some(node), Some(range)) => keys::within(node, range.clone()),
+        (Some(node), None) => node.place,
+        (None, _) => draft.declared.name.place,
+    };
+    let problem = Problem::new(code, title).at(place, label);
+    match &report.help {
+        Some(help) if report.within.is_some() => compiler_helps(problem, help),
+        Some(help) => problem.help(help.clone()),
+        None => problem,
+    }
+}
+
+/// The compiler of VRL has several things to say, joined to one line: each has its own here, and links come last.
+fn compiler_helps(problem: Problem, help: &str) -> Problem {
+    let help = help.replace(":; ", ": ");
+    let (links, advice): (Vec<_>, Vec<_>) = help.split("; ").partition(|part| part.starts_with("see "));
+    let problem = advice.into_iter().fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ")));
+    links.into_iter().fold(problem, |problem, part| problem.note(part))
+}
+
+fn code_of(report: &Reported, outside: bool) -> Code {
+    let key = report.key.as_str();
+    match report.level {
+        Level::Warning if report.within.is_some() => Code::VrlWarning,
+        Level::Warning => Code::DoubtfulSetting,
+        Level::Error if report.within.is_some() => Code::Vrl,
+        Level::Error if report.text.contains("not available yet") => Code::NotYet,
+        Level::Error if outside && (key.contains("address") || key.contains("port")) => Code::PortInUse,
+        Level::Error if outside => Code::BadPath,
+        Level::Error if key.starts_with("buffer") => Code::BadBuffer,
+        Level::Error => Code::BadSetting,
+    }
+}

@@ -1,0 +1,172 @@
+//! From a plan to a pipeline that can be started, and from what the runtime refuses to places in the files.
+
+use std::sync::Arc;
+
+use tidegate_components::contract::BuildContext;
+use tidegate_components::wiring::{Input as WireInput, Layout, Node, Part, join};
+use tidegate_flow::BudgetError;
+use tidegate_flow::budget::PlanSum;
+use tidegate_runtime::{BuildError, Pipeline};
+
+use crate::plan::{Component, Plan, PlanNode, find_key};
+use crate::problem::{Code, Problem, Problems};
+use crate::words;
+
+/// A pipeline that can be started, and how its nodes became stages.
+pub struct Wired {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Which node runs where.
+    pub layout: Layout,
+    /// The nodes that were wired, in the order of the layout: indexes into the nodes of the plan. Nodes that lead to no
+    /// sink are left out.
+    pub nodes: Vec<usize>,
+}
+
+/// Makes the stages and edges of a plan. The plan can be wired again. Must be called within the tokio runtime that the
+/// pipeline is to run on.
+///
+/// # Errors
+/// What the components said when they were started, and what the runtime refuses: a budget that cannot hold the plan, a
+/// settle window that is too small, a graph that could deadlock.
+pub fn wire(plan: &Plan, name: &str, cx: &BuildContext) -> Result<Wired, Problems> {
+    let cx = BuildContext { data_dir: plan.settings.data_dir.clone(), ..cx.clone() };
+    let used = plan.used();
+    let nodes: Vec<usize> = (0..plan.nodes.len()).filter(|at| used[*at]).collect();
+    let mut problems = Problems::new();
+    let parts = nodes.iter().filter_map(|at| part(plan, *at, &mut problems)).collect();
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let builder = Pipeline::builder(name).budget(plan.settings.memory.bytes());
+    let layout = match join(&builder, parts, &cx) {
+        Ok(layout) => layout,
+        Err(errors) => {
+            for error in errors {
+                let what = plan.node(&error.node).map_or_else(|| error.node.to_string(), PlanNode::in_words);
+                let problem = Problem::new(Code::CannotBuild, format!("{what}: {}", error.error.text));
+                let problem = at_node(plan, &error.node, problem);
+                problems.push(match error.error.help {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                });
+            }
+            return Err(problems);
+        }
+    };
+    match builder.build() {
+        Ok(pipeline) => Ok(Wired { pipeline, layout, nodes }),
+        Err(errors) => {
+            errors.errors().iter().for_each(|error| problems.push(describe(plan, error)));
+            Err(problems)
+        }
+    }
+}
+
+fn part(plan: &Plan, at: usize, problems: &mut Problems) -> Option<Node> {
+    let node = &plan.nodes[at];
+    let Some(component) = node.again() else {
+        let title = format!("{} cannot be read a second time", node.in_words());
+        problems.push(Problem::new(Code::CannotBuild, title).at(node.place, ""));
+        return None;
+    };
+    let part = match component {
+        Component::Source(source) => Part::Source(source),
+        Component::Transform(transform) => Part::Transform(transform),
+        Component::Sink(sink) => Part::Sink(sink),
+    };
+    let input = |input: &crate::plan::Input| {
+        let from = plan.nodes[input.from].name.as_str();
+        match &input.output {
+            Some(output) => WireInput::named(from, output.as_str()),
+            None => WireInput::of(from),
+        }
+    };
+    let dead_letters = node.dead_letters.map(|to| Arc::from(plan.nodes[to].name.as_str()));
+    Some(Node {
+        name: Arc::from(node.name.as_str()),
+        inputs: node.inputs.iter().map(input).collect(),
+        buffer: node.buffer.clone(),
+        dead_letters,
+        part,
+    })
+}
+
+/// The problem for something that the runtime refuses.
+fn describe(plan: &Plan, error: &BuildError) -> Problem {
+    let text = error.to_string();
+    let (title, rest) = text.split_once('\n').map_or((text.as_str(), None), |(title, rest)| (title, Some(rest)));
+    let new = |code| {
+        let problem = Problem::new(code, title.trim_end_matches(':'));
+        match rest {
+            Some(rest) => problem.note(rest),
+            None => problem,
+        }
+    };
+    match error {
+        BuildError::Budget(BudgetError::Minima(sum)) => too_small(plan, sum),
+        BuildError::Budget(_) => at_memory(plan, new(Code::BudgetTooSmall)),
+        BuildError::Window { source, .. } => at_node(plan, source, new(Code::WindowTooSmall)),
+        BuildError::SettleWindow(too_small) => at_node(plan, &too_small.need.name, new(Code::WindowTooSmall)),
+        BuildError::Edge(_) => at_named(plan, &text, new(Code::BadBuffer)),
+        BuildError::Graph(_) => at_named(plan, &text, new(Code::Deadlock)),
+        BuildError::NoRequiredBranch { stage }
+        | BuildError::TooFewBranches { stage, .. }
+        | BuildError::Dangling { stage }
+        | BuildError::Setting { stage, .. } => at_node(plan, stage, new(Code::CannotBuild)),
+        BuildError::NoDivertTarget { edge } | BuildError::TooManyProducers { edge, .. } => {
+            at_node(plan, edge, new(Code::CannotBuild))
+        }
+        BuildError::EmptyBatch | BuildError::Empty => new(Code::CannotBuild),
+    }
+}
+
+/// The budget cannot hold what the parts of the plan must have.
+fn too_small(plan: &Plan, sum: &PlanSum) -> Problem {
+    let (total, need) = (words::bytes(sum.total()), words::bytes(sum.sum()));
+    let which = if plan.settings.memory_place.is_some() { "" } else { " (the default)" };
+    let title = format!("the budget of {total}{which} cannot hold this plan: its parts need {need}");
+    let mut problem = Problem::new(Code::BudgetTooSmall, title);
+    if let Some(place) = plan.settings.memory_place {
+        problem = problem.at(place, format!("{} are missing", words::bytes(sum.short())));
+    }
+    // What a user can lower: buffers that were given a size. A fork counts them once more, where it holds the payload.
+    let sized = plan.nodes.iter().filter_map(|node| Some((node, node.buffer.as_ref()?.max_size?)));
+    let largest = sized.max_by_key(|(_, size)| *size).filter(|(_, size)| size.get() > sum.sum().get() / 8);
+    if let Some((node, size)) = largest {
+        let place = find_key(&node.tree, "buffer.max_size").0.map_or(node.place, |value| value.place);
+        problem = problem.at(place, format!("the largest buffer: {}", words::bytes(size.bytes())));
+    }
+    problem = problem
+        .note(format!("each part reserves what it must have; a fork holds what its buffers share\n{sum}"))
+        .help(format!("write at least `memory: {}` at the top", need.replace(' ', "")));
+    match largest {
+        Some((node, _)) => problem.help(format!("or lower `buffer.max_size` of {}", node.in_words())),
+        None => problem,
+    }
+}
+
+fn at_memory(plan: &Plan, problem: Problem) -> Problem {
+    match plan.settings.memory_place {
+        Some(place) => problem.at(place, ""),
+        None => problem,
+    }
+}
+
+/// At the node of this name, or at the one whose output it is.
+fn at_node(plan: &Plan, name: &str, problem: Problem) -> Problem {
+    let known = plan.node(name).or_else(|| plan.node(name.split_once('.')?.0));
+    match known {
+        Some(node) => problem.at(node.place, ""),
+        None => problem,
+    }
+}
+
+/// At the first node that the text names in quotes.
+fn at_named(plan: &Plan, text: &str, problem: Problem) -> Problem {
+    let named = text.split('"').skip(1).step_by(2).find(|name| plan.node(name).is_some());
+    match named {
+        Some(name) => at_node(plan, name, problem),
+        None => problem,
+    }
+}

@@ -1,0 +1,50 @@
+//! `tidegate explain`: the plan in words and numbers.
+
+use tidegate_components::contract::Depth;
+use tidegate_config::explain::explain;
+use tidegate_config::wire::wire;
+
+use super::plans::FileArgs;
+use super::{Done, plans, term};
+
+/// Say in words and numbers what a plan holds in memory and where, where it waits, what it may lose, and what each pair
+/// of source and sink guarantees. Nothing is started.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate explain pipeline.yaml
+  tidegate explain pipeline.yaml --json | jq .budget")]
+pub(super) struct Explain {
+    #[command(flatten)]
+    files: FileArgs,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Done {
+        let planned = self.files.plan(Depth::Values);
+        let Some(plan) = &planned.plan else { return Done::Wrong };
+        // What components are made of can only be asked within a runtime.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("tidegate: no runtime: {error}");
+                return Done::Failed;
+            }
+        };
+        let _within = runtime.enter();
+        match wire(plan, "explained", &plans::context()) {
+            Ok(wired) => {
+                let explanation = explain(plan, &wired);
+                let text = if self.json { format!("{:#}\n", explanation.to_json()) } else { explanation.to_text() };
+                term::print(&text);
+                Done::Well
+            }
+            Err(problems) => {
+                plans::show_problems(&planned.files, &problems);
+                Done::Wrong
+            }
+        }
+    }
+}
