@@ -29,6 +29,8 @@ pub use tidegate_record::Rows;
 pub static SOURCES: &[SourceKind] = &[
     sources::demo_logs::KIND,
     sources::file::KIND,
+    sources::http_server::KIND,
+    sources::internal_metrics::KIND,
     sources::socket::KIND,
     sources::stdin::KIND,
 ];

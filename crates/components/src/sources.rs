@@ -2,6 +2,8 @@
 
 pub mod demo_logs;
 pub mod file;
+pub mod http_server;
+pub mod internal_metrics;
 pub mod socket;
 pub mod stdin;
 

@@ -24,7 +24,7 @@ pub enum FramingMethod {
     /// At each newline. A carriage return before it is removed, and empty lines are skipped.
     #[default]
     NewlineDelimited,
-    /// Not at all: a datagram, a request body or what a stream brings until its end is one record.
+    /// Not at all: a packet, a request body or what a stream brings until its end is one record.
     Bytes,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_flow::{Payload as _, Weight};
-use tidegate_record::{Origin, Path, Rows};
+use tidegate_record::{Origin, Path, RowMut, Rows};
 
 use crate::contract::{Counter, Meters};
 use crate::options::{Decoding, DecodingCodec};
@@ -21,12 +21,18 @@ pub(super) struct Decoder {
     codec: DecodingCodec,
     malformed: Counter,
     refused: Vec<u32>,
+    envelope: Envelope,
 }
 
 impl Decoder {
     /// Rows that cannot be decoded are counted for `node` as `records_malformed`.
     pub(super) fn new(decoding: &Decoding, node: &Arc<str>, meters: &Meters) -> Self {
-        Self { codec: decoding.codec, malformed: meters.counter(node, "records_malformed"), refused: Vec::new() }
+        Self {
+            codec: decoding.codec,
+            malformed: meters.counter(node, "records_malformed"),
+            refused: Vec::new(),
+            envelope: Envelope::default(),
+        }
     }
 
     /// Decodes the rows, and removes those that cannot be. The envelope becomes fields of decoded objects, where they do
@@ -39,30 +45,46 @@ impl Decoder {
     }
 
     fn decode_json(&mut self, rows: &mut Rows) {
-        let mut last: Option<Arc<Origin>> = None;
-        let mut envelope = Vec::new();
         self.refused.clear();
         for (number, at) in (0..rows.len()).zip(0_u32..) {
             let mut row = rows.row_mut(number);
-            let origin = row.as_row().origin();
-            if let Some(origin) = origin
-                && !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, origin))
-            {
-                envelope.clear();
-                origin.for_each_field(|name, text| envelope.push((Path::field(name), text.to_vec())));
-                last = Some(Arc::clone(origin));
-            }
-            if row.parse_message().is_err() {
-                self.refused.push(at);
-                continue;
-            }
-            for (path, text) in &envelope {
-                if row.as_row().get(path).is_none() {
-                    row.set(path, text);
-                }
+            match row.parse_message() {
+                Ok(()) => self.envelope.add_to(&mut row),
+                Err(_) => self.refused.push(at),
             }
         }
         self.malformed.add(self.refused.len() as u64);
         rows.remove_rows(&self.refused);
+    }
+}
+
+/// Makes fields of objects out of the envelope of their read, as sources of Vector do.
+#[derive(Default)]
+pub(super) struct Envelope {
+    origin: Option<Arc<Origin>>,
+    fields: Vec<(Path, Vec<u8>)>,
+}
+
+impl Envelope {
+    /// Adds the fields to every row, where it does not have such fields of its own.
+    pub(super) fn add(&mut self, rows: &mut Rows) {
+        for number in 0..rows.len() {
+            self.add_to(&mut rows.row_mut(number));
+        }
+    }
+
+    fn add_to(&mut self, row: &mut RowMut<'_>) {
+        if let Some(origin) = row.as_row().origin()
+            && !self.origin.as_ref().is_some_and(|last| Arc::ptr_eq(last, origin))
+        {
+            self.fields.clear();
+            origin.for_each_field(|name, text| self.fields.push((Path::field(name), text.to_vec())));
+            self.origin = Some(Arc::clone(origin));
+        }
+        for (path, text) in &self.fields {
+            if row.as_row().get(path).is_none() {
+                row.set(path, text);
+            }
+        }
     }
 }

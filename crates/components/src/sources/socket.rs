@@ -103,7 +103,8 @@ pub enum Mode {
     /// Connections on a unix socket.
     UnixStream,
     /// Packets on a unix socket.
-    UnixDatagram,
+    #[serde(rename = "unix_datagram")]
+    UnixPackets,
 }
 
 impl Mode {
@@ -112,7 +113,7 @@ impl Mode {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::UnixStream => "unix_stream",
-            Self::UnixDatagram => "unix_datagram",
+            Self::UnixPackets => "unix_datagram",
         }
     }
 
@@ -121,7 +122,7 @@ impl Mode {
     }
 
     const fn has_path(self) -> bool {
-        matches!(self, Self::UnixStream | Self::UnixDatagram)
+        matches!(self, Self::UnixStream | Self::UnixPackets)
     }
 }
 

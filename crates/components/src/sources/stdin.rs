@@ -98,6 +98,7 @@ impl Stdin {
 }
 
 /// Something that is read as it comes.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Input {
     /// A pipe, opened anew so that whoever else uses it is not changed by our not waiting for it.
     Pipe(pipe::Receiver),
@@ -106,7 +107,7 @@ enum Input {
     /// A file: there is always something, or its end.
     File(File),
     /// Anything else, such as a terminal, which a thread reads.
-    Terminal(Typed),
+    Terminal(Box<Typed>),
 }
 
 /// What was typed and not yet read.
@@ -139,7 +140,8 @@ impl Input {
             socket.set_nonblocking(true)?;
             return UnixStream::from_std(socket).map(Self::Socket);
         }
-        Ok(Self::Terminal(Typed { input: tokio::io::stdin(), text: [0; TYPED_BYTES], filled: None }))
+        let typed = Typed { input: tokio::io::stdin(), text: [0; TYPED_BYTES], filled: None };
+        Ok(Self::Terminal(Box::new(typed)))
     }
 
     fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {

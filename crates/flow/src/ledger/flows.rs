@@ -48,8 +48,9 @@ impl Flows {
         [("input", self.input), ("born", self.born)]
     }
 
-    /// What became of it.
-    pub(super) fn accounted(&self) -> [(&'static str, Records); 9] {
+    /// What became of what entered, by name; the sum is that of input and born.
+    #[must_use]
+    pub fn accounted(&self) -> [(&'static str, Records); 9] {
         [
             ("output", self.output),
             ("filtered", self.filtered),

@@ -29,7 +29,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Done {
         let depth = if self.offline { Depth::Values } else { Depth::Surroundings };
-        let planned = self.files.plan_silently(depth);
+        let mut planned = self.files.plan_silently(depth);
+        plans::try_wiring(&mut planned);
         if self.json {
             plans::show_json(&planned);
         } else {
@@ -40,7 +41,11 @@ impl Check {
             Some(plan) if !(self.deny_warnings && warned) => {
                 if !self.json {
                     let tests = plan.cases.len();
-                    let tests = if tests > 0 { format!(", {tests} unit tests (run them with `tidegate test`)") } else { String::new() };
+                    let tests = if tests > 0 {
+                        format!(", {tests} unit tests (run them with `tidegate test`)")
+                    } else {
+                        String::new()
+                    };
                     term::print(&format!("{} components are sound{tests}\n", plan.nodes.len()));
                 }
                 Done::Well

@@ -61,7 +61,7 @@ impl Listener {
         match (config.mode, config.address, &config.path) {
             (Mode::Tcp, Some(address), _) => open_tcp(config, address).map_err(|error| taken(&address, &error)),
             (Mode::Udp, Some(address), _) => open_udp(config, address).map_err(|error| taken(&address, &error)),
-            (Mode::UnixStream | Mode::UnixDatagram, _, Some(path)) => {
+            (Mode::UnixStream | Mode::UnixPackets, _, Some(path)) => {
                 clear(path)?;
                 open_unix(config, path).map_err(|error| unplaced(path, &error))
             }
@@ -133,7 +133,7 @@ pub(super) fn probe(config: &Socket) -> Result<(), StartError> {
         (Mode::Udp, Some(address), _) => {
             net::UdpSocket::bind(address).map(drop).map_err(|error| taken(&address, &error))
         }
-        (Mode::UnixStream | Mode::UnixDatagram, _, Some(path)) => probe_path(path),
+        (Mode::UnixStream | Mode::UnixPackets, _, Some(path)) => probe_path(path),
         // Reported as missing.
         _ => Ok(()),
     }

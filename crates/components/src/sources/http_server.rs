@@ -1,0 +1,239 @@
+//! `http_server`: takes records in the bodies of HTTP requests, and answers when they are safe.
+//!
+//! * **Emits** the records of a body: one for each line, element of a JSON array, or body.
+//! * **Blocks** by refusing with 429 and `Retry-After`, before it reads a body: where there is no memory for it, or where
+//!   what is ahead of it would take longer than `ack_timeout`.
+//! * **Sheds** nothing. What a policy further on sheds is accepted, and the answer says how many records that were.
+//! * **Settles** by its answer: 200 (or `response_code`) when every record is safe; 503 with `Retry-After` when one was
+//!   refused for now, or was not safe within `ack_timeout` (it may still arrive: a possible duplicate, counted); 400 with
+//!   the cause when one was refused for good.
+//! * **Completes** never by itself.
+//! * **Fails** where it cannot listen. 413 answers a body over `max_body_bytes`, 400 one that is not what it should be,
+//!   408 one that does not come, 401, 404 and 405 what is not meant for it.
+
+mod admission;
+mod body;
+mod requests;
+mod serve;
+mod source;
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_runtime::SourceOptions;
+
+use self::serve::Server;
+use self::source::Requests;
+use crate::contract::{Check, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::options::{Decoding, DecodingCodec, Framing, FramingMethod};
+use crate::value::{ByteSize, Period};
+use crate::wiring::SourceSlot;
+
+/// The entry of the list.
+pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
+    "http_server",
+    "Takes records in the bodies of HTTP requests, and answers when they are safe.",
+    EXAMPLE,
+)
+.ignores(&[Ignored { key: "acknowledgements", why: "requests are always answered when their records are safe" }]);
+
+const EXAMPLE: &str = "\
+type: http_server
+address: 127.0.0.1:8080
+path: /logs
+decoding: { codec: json }
+ack_timeout: 30s
+";
+
+/// Takes records in the bodies of HTTP requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpServer {
+    /// The address and port to listen on.
+    pub address: SocketAddr,
+    /// The path of requests.
+    #[serde(default = "path")]
+    pub path: String,
+    /// Whether the path must be exactly this, or may be longer.
+    #[serde(default = "strict")]
+    pub strict_path: bool,
+    /// The method of requests.
+    #[serde(default)]
+    pub method: Method,
+    /// How a body is cut into records. Default: not at all for `bytes`; for `json`, an array is cut into its elements, and
+    /// anything else that is not one object into lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framing: Option<Framing>,
+    /// What a record is.
+    #[serde(default)]
+    pub decoding: Decoding,
+    /// Headers that become fields of each record.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// The field with the path of the request.
+    #[serde(default = "path_key")]
+    pub path_key: String,
+    /// Who may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// The code of an answer that all is well.
+    #[serde(default = "ok")]
+    pub response_code: u16,
+    /// Larger bodies are refused with 413, before and after decompression.
+    #[serde(default = "max_body")]
+    pub max_body_bytes: ByteSize,
+    /// How long a request waits for its records to be safe.
+    #[serde(default = "ack_timeout", alias = "ack_timeout_secs")]
+    pub ack_timeout: Period,
+    /// How long the head and the body of a request may take to arrive.
+    #[serde(default = "read_timeout", alias = "read_timeout_secs")]
+    pub read_timeout: Period,
+    /// The most connections at a time; more wait until one is closed.
+    #[serde(default = "connections")]
+    pub connection_limit: u32,
+}
+
+/// The method of requests.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// POST.
+    #[default]
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+}
+
+/// Who may send: a name and a password (RFC 7617).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// How; there is one way.
+    #[serde(default)]
+    pub strategy: AuthStrategy,
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// How senders say who they are.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthStrategy {
+    /// By name and password.
+    #[default]
+    Basic,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+fn path() -> String {
+    "/".to_owned()
+}
+
+const fn strict() -> bool {
+    true
+}
+
+fn path_key() -> String {
+    "path".to_owned()
+}
+
+const fn ok() -> u16 {
+    200
+}
+
+const fn max_body() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+const fn ack_timeout() -> Period {
+    Period::secs(30)
+}
+
+const fn read_timeout() -> Period {
+    Period::secs(30)
+}
+
+const fn connections() -> u32 {
+    1024
+}
+
+/// Bodies up to this size are read into slabs that are used again.
+const SLAB_BYTES: usize = 16 << 10;
+
+/// How many of those are reserved.
+const SLABS: usize = 64;
+
+impl SourceConfig for HttpServer {
+    fn check(&self, at: &mut Check<'_>) {
+        if !self.path.starts_with('/') {
+            at.refuse("path", "a path begins with a slash").help(format!("write \"/{}\"", self.path));
+        }
+        if !(200..300).contains(&self.response_code) {
+            at.refuse("response_code", "says that all is well, and is no code for that").help("choose 200 to 299");
+        }
+        let zeros = [
+            ("max_body_bytes", self.max_body_bytes.get() == 0),
+            ("ack_timeout", self.ack_timeout.get().is_zero()),
+            ("read_timeout", self.read_timeout.get().is_zero()),
+            ("connection_limit", self.connection_limit == 0),
+        ];
+        for (key, _) in zeros.into_iter().filter(|(_, is_zero)| *is_zero) {
+            at.refuse(key, "nothing could be taken").help("set it above zero, or leave it out");
+        }
+        if let Some(framing) = &self.framing {
+            at.under("framing", |at| framing.check(at));
+        }
+        if at.depth() == Depth::Surroundings
+            && let Err(error) = std::net::TcpListener::bind(self.address)
+        {
+            at.refuse("address", format!("cannot listen on {}: {error}", self.address))
+                .help("stop what listens there, or choose another port");
+        }
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure {
+            delivery: Delivery::Answered,
+            acked: "the request was answered with success",
+            blocked: "its requests are refused with 429 and a time to try again",
+        }
+    }
+
+    fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {
+        self.start_at(slot).map(drop)
+    }
+}
+
+impl HttpServer {
+    /// Starts, and says where it listens (the port may have been chosen by the system).
+    fn start_at(self, slot: SourceSlot<'_>) -> Result<SocketAddr, StartError> {
+        let (server, address) = Server::bind(&self, slot.name(), slot.context())?;
+        let source = Requests::new(server);
+        slot.source(SourceOptions::new(source).slabs(SLAB_BYTES, SLABS, 0));
+        Ok(address)
+    }
+
+    /// How a body is cut.
+    fn cut(&self) -> body::Cut {
+        let method = self.framing.as_ref().map(|framing| framing.method);
+        match (self.decoding.codec, method) {
+            (DecodingCodec::Bytes, None | Some(FramingMethod::Bytes)) => body::Cut::Whole,
+            (DecodingCodec::Bytes, Some(FramingMethod::NewlineDelimited)) => body::Cut::Lines,
+            (DecodingCodec::Json, None | Some(FramingMethod::Bytes)) => body::Cut::Json,
+            (DecodingCodec::Json, Some(FramingMethod::NewlineDelimited)) => body::Cut::JsonLines,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,476 @@
+//! [`Server`]: takes connections and requests, reads bodies into slabs, and answers. It runs in a task beside the source,
+//! so that answers go out while the source is not read.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidegate_flow::{Bytes as FlowBytes, Outcome, OutcomeCounts, OverBudget, Slab, SlabBuf};
+use tidegate_record::codec::compress::{Compression, DecompressError, Limits, decompress};
+use tidegate_record::{JsonText, Origin};
+use tidegate_runtime::Intake;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::admission::{Admission, Admitted};
+use super::body::{self, Cut, Fault};
+use super::requests::{Given, Meeting, Parcel, Reply, Verdict};
+use super::{Auth, HttpServer};
+use crate::clock::wall_time;
+use crate::contract::{BuildContext, Counter, StartError};
+
+/// How long connections may take to send their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How long nobody is let in after accepting failed, as it does when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most that the head of a request may take.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// In how many seconds to try again, where nothing better is known.
+const RETRY_SECONDS: u64 = 1;
+
+/// Listens; nothing is taken before it [serves](Server::serve).
+pub(super) struct Server {
+    listener: TcpListener,
+    pub(super) meeting: Meeting,
+    rules: Rules,
+    counts: Counts,
+}
+
+/// What the configuration says about requests.
+struct Rules {
+    path: String,
+    is_strict: bool,
+    method: Method,
+    /// The value of `Authorization` that is asked for.
+    authorization: Option<String>,
+    cut: Cut,
+    headers: Vec<HeaderName>,
+    path_key: Arc<str>,
+    ok: StatusCode,
+    max_body: usize,
+    ack_timeout: Duration,
+    read_timeout: Duration,
+    connections: usize,
+}
+
+struct Counts {
+    opened: Counter,
+    not_accepted: Counter,
+    requests: Counter,
+    refused_early: Counter,
+    malformed: Counter,
+    too_large: Counter,
+    timed_out: Counter,
+    duplicates: Counter,
+    bytes: Counter,
+}
+
+/// What every connection works with.
+struct Desk {
+    rules: Rules,
+    counts: Counts,
+    meeting: Meeting,
+    given: Given,
+    admission: Mutex<Admission>,
+    /// Whether connections end after the answer at hand.
+    closing: watch::Sender<bool>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Server {
+    pub(super) fn bind(
+        config: &HttpServer,
+        node: &Arc<str>,
+        cx: &BuildContext,
+    ) -> Result<(Self, SocketAddr), StartError> {
+        let failed = |error: std::io::Error| {
+            StartError::new(format!("cannot listen on {}: {error}", config.address))
+                .help("stop what listens there, or choose another port")
+        };
+        let listener = std::net::TcpListener::bind(config.address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let counter = |name| cx.meters.counter(node, name);
+        let counts = Counts {
+            opened: counter("connections_opened"),
+            not_accepted: counter("accepts_failed"),
+            requests: counter("requests_taken"),
+            refused_early: counter("requests_refused_early"),
+            malformed: counter("requests_malformed"),
+            too_large: counter("requests_too_large"),
+            timed_out: counter("requests_timed_out"),
+            duplicates: counter("records_possibly_duplicated"),
+            bytes: counter("bytes_read"),
+        };
+        Ok((Self { listener, meeting: Meeting::default(), rules: Rules::of(config)?, counts }, address))
+    }
+
+    /// Takes and answers requests until everything is settled and nothing more is read.
+    pub(super) async fn serve(self, given: Given, mut closing: Intake) {
+        let Self { listener, meeting, rules, counts } = self;
+        let admission = Mutex::new(Admission::new(rules.ack_timeout));
+        let limit = rules.connections;
+        let desk = Arc::new(Desk { rules, counts, meeting, given, admission, closing: watch::Sender::new(false) });
+        let mut connections: Connections = FuturesUnordered::new();
+        let mut stop = pin!(closing.shut());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(()) = connections.next() => {}
+                accepted = listener.accept(), if connections.len() < limit => match accepted {
+                    Ok((stream, peer)) => {
+                        desk.counts.opened.add(1);
+                        connections.push(Box::pin(connection(stream, peer, Arc::clone(&desk))));
+                    }
+                    Err(_) => {
+                        desk.counts.not_accepted.add(1);
+                        go_on(&desk.given, ACCEPT_PAUSE, &mut connections).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        desk.closing.send_replace(true);
+        go_on(&desk.given, LAST_ANSWERS, &mut connections).await;
+    }
+}
+
+type Connections = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// Lets the connections go on for a while; ends early when there are none.
+async fn go_on(given: &Given, time: Duration, connections: &mut Connections) {
+    let mut over = pin!(given.clock.sleep_until(given.clock.now() + time));
+    while !connections.is_empty() {
+        tokio::select! {
+            biased;
+            () = &mut over => return,
+            _ = connections.next() => {}
+        }
+    }
+}
+
+/// Serves one connection, one request after the other.
+async fn connection(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) {
+    let mut closing = desk.closing.subscribe();
+    let service = service_fn(|request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(desk.answer(peer, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(desk.rules.read_timeout).max_buf_size(HEAD_BYTES);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        // How a connection ends is its peer's affair: the requests on it were counted one by one.
+        _ = &mut served => return,
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    drop(served.await);
+}
+
+impl Desk {
+    async fn answer(self: Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        match self.take(peer, request).await {
+            Ok(counts) => self.accepted(counts),
+            Err(refusal) => refusal.answer(),
+        }
+    }
+
+    /// Takes a request, from its head to the verdict on its records.
+    async fn take(self: &Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Result<OutcomeCounts, Refusal> {
+        self.rules.check(&request)?;
+        let compression = compression_of(&request)?;
+        let length = request.body().size_hint().exact();
+        if length.is_some_and(|length| length > self.rules.max_body as u64) {
+            return Err(self.too_large(format!("a body of more than {} bytes", self.rules.max_body)));
+        }
+        let mut passage = Passage::begin(self)?;
+        let origin = Arc::new(self.rules.origin(peer, &request));
+        let slab = self.read(request.into_body(), length).await?;
+        let slab = self.inflate(slab, compression)?;
+        passage.read(slab.len());
+        self.counts.bytes.add(slab.len() as u64);
+        let (form, records) = body::records(&slab, self.rules.cut).map_err(|fault| self.faulty(&fault))?;
+        self.counts.requests.add(1);
+        if records.is_empty() {
+            return Ok(OutcomeCounts::default());
+        }
+        let listed = FlowBytes::from(size_of_val(records.as_slice()));
+        let lease = self.given.holding.lease(listed).map_err(|refused| self.no_memory(refused))?;
+        let (reply, count) = (Reply::default(), records.len() as u64);
+        let parcel = Parcel { body: slab, form, records: records.into(), lease, origin, reply: reply.clone() };
+        if !self.meeting.hand_over(parcel) {
+            return Err(Refusal::again("stopping".to_owned(), RETRY_SECONDS));
+        }
+        let verdict = timeout(self.rules.ack_timeout, poll_fn(|task| reply.poll_verdict(task))).await;
+        match verdict {
+            Ok(Verdict::Safe(counts)) => {
+                passage.has_settled = true;
+                Ok(counts)
+            }
+            Ok(Verdict::Refused(cause)) => Err(Refusal::of(StatusCode::BAD_REQUEST, cause)),
+            Ok(Verdict::Again(cause)) => Err(Refusal::again(cause, RETRY_SECONDS)),
+            Err(_) => {
+                self.counts.timed_out.add(1);
+                self.counts.duplicates.add(count);
+                let text = format!("not safe within {:?}; it may still arrive", self.rules.ack_timeout);
+                Err(Refusal::again(text, RETRY_SECONDS))
+            }
+        }
+    }
+
+    /// Reads a body into a slab that is paid for before it is filled.
+    async fn read(&self, mut body: Incoming, length: Option<u64>) -> Result<Slab, Refusal> {
+        let reading = async {
+            let mut slab = self.slab(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0))?;
+            while let Some(frame) = body.frame().await {
+                let broken =
+                    |error: hyper::Error| Refusal::of(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"));
+                let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+                self.put(&mut slab, &data)?;
+            }
+            Ok(slab.freeze())
+        };
+        let late = |_| Refusal::of(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned());
+        timeout(self.rules.read_timeout, reading).await.map_err(late)?
+    }
+
+    fn put(&self, slab: &mut SlabBuf, data: &[u8]) -> Result<(), Refusal> {
+        let needed = slab.len() + data.len();
+        if needed > self.rules.max_body {
+            return Err(self.too_large(format!("a body of more than {} bytes", self.rules.max_body)));
+        }
+        if needed > slab.capacity() {
+            let wanted = (2 * slab.capacity()).clamp(needed, self.rules.max_body.max(needed));
+            slab.grow(wanted).map_err(|refused| self.no_memory(refused))?;
+        }
+        slab.put(data);
+        Ok(())
+    }
+
+    /// What a body was before it was compressed, in a slab of its own.
+    fn inflate(&self, slab: Slab, compression: Compression) -> Result<Slab, Refusal> {
+        if compression == Compression::None || slab.is_empty() {
+            return Ok(slab);
+        }
+        let limits = Limits { bytes: self.rules.max_body, ..Limits::default() };
+        let plain = decompress(compression, &slab, limits).map_err(|error| match error {
+            DecompressError::Broken(_) => {
+                self.counts.malformed.add(1);
+                Refusal::of(StatusCode::BAD_REQUEST, error.to_string())
+            }
+            DecompressError::TooLarge(_) | DecompressError::TooDense(_) => self.too_large(error.to_string()),
+        })?;
+        drop(slab);
+        let mut into = self.slab(plain.len())?;
+        into.put(&plain);
+        Ok(into.freeze())
+    }
+
+    fn slab(&self, bytes: usize) -> Result<SlabBuf, Refusal> {
+        self.given.pool.slab(bytes).map_err(|refused| self.no_memory(refused))
+    }
+
+    fn no_memory(&self, refused: OverBudget) -> Refusal {
+        match refused {
+            OverBudget::Never => self.too_large("a body of more than there is memory for".to_owned()),
+            OverBudget::Busy => {
+                self.counts.refused_early.add(1);
+                Refusal::over("no memory for another body now".to_owned(), RETRY_SECONDS)
+            }
+        }
+    }
+
+    fn too_large(&self, text: String) -> Refusal {
+        self.counts.too_large.add(1);
+        Refusal::of(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    fn faulty(&self, fault: &Fault) -> Refusal {
+        match fault {
+            Fault::TooMany => self.too_large(fault.to_string()),
+            Fault::Malformed(text) => {
+                self.counts.malformed.add(1);
+                Refusal::of(StatusCode::BAD_REQUEST, text.clone())
+            }
+        }
+    }
+
+    /// All is well. What a policy gave up is said.
+    fn accepted(&self, counts: OutcomeCounts) -> Answer {
+        let shed = counts.get(Outcome::Shed) + counts.get(Outcome::Expired);
+        let text = if shed.is_zero() {
+            String::new()
+        } else {
+            format!("{{\"accepted\":{},\"shed\":{}}}\n", counts.total().get(), shed.get())
+        };
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        *answer.status_mut() = self.rules.ok;
+        answer
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request on its way: it counts as ahead of others until this is dropped.
+struct Passage {
+    desk: Arc<Desk>,
+    admitted: Admitted,
+    bytes: u64,
+    has_settled: bool,
+}
+
+impl Passage {
+    /// Lets the request in, or says when to try again. Its body has not been read.
+    fn begin(desk: &Arc<Desk>) -> Result<Self, Refusal> {
+        let now = desk.given.clock.now();
+        let admitted = desk.admission().admit(now).map_err(|seconds| {
+            desk.counts.refused_early.add(1);
+            Refusal::over("what is ahead would take too long".to_owned(), seconds)
+        })?;
+        Ok(Self { desk: Arc::clone(desk), admitted, bytes: 0, has_settled: false })
+    }
+
+    fn read(&mut self, bytes: usize) {
+        self.bytes = bytes as u64;
+        self.desk.admission().read(self.bytes);
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let now = self.desk.given.clock.now();
+        self.desk.admission().over(self.admitted, self.bytes, self.has_settled, now);
+    }
+}
+
+/// Why a request is not accepted.
+struct Refusal {
+    status: StatusCode,
+    text: String,
+    retry_seconds: Option<u64>,
+}
+
+impl Refusal {
+    fn of(status: StatusCode, text: String) -> Self {
+        Self { status, text, retry_seconds: None }
+    }
+
+    /// Too much at the moment.
+    fn over(text: String, seconds: u64) -> Self {
+        Self { retry_seconds: Some(seconds), ..Self::of(StatusCode::TOO_MANY_REQUESTS, text) }
+    }
+
+    /// It was tried, and should be tried again.
+    fn again(text: String, seconds: u64) -> Self {
+        Self { retry_seconds: Some(seconds), ..Self::of(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
+    fn answer(self) -> Answer {
+        let mut answer = Response::new(Full::new(Bytes::from(self.text + "\n")));
+        *answer.status_mut() = self.status;
+        if let Some(seconds) = self.retry_seconds {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tidegate\""));
+        }
+        answer
+    }
+}
+
+impl Rules {
+    fn of(config: &HttpServer) -> Result<Self, StartError> {
+        let named = |name: &String| {
+            HeaderName::try_from(name).map_err(|_| StartError::new(format!("`headers`: \"{name}\" cannot be a header")))
+        };
+        let credentials = |auth: &Auth| {
+            let encoded =
+                base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", auth.username, auth.password));
+            format!("Basic {encoded}")
+        };
+        Ok(Self {
+            path: config.path.clone(),
+            is_strict: config.strict_path,
+            method: match config.method {
+                super::Method::Post => Method::POST,
+                super::Method::Put => Method::PUT,
+                super::Method::Patch => Method::PATCH,
+            },
+            authorization: config.auth.as_ref().map(credentials),
+            cut: config.cut(),
+            headers: config.headers.iter().map(named).collect::<Result<_, _>>()?,
+            path_key: config.path_key.as_str().into(),
+            ok: StatusCode::from_u16(config.response_code).unwrap_or(StatusCode::OK),
+            max_body: config.max_body_bytes.as_len(),
+            ack_timeout: config.ack_timeout.get(),
+            read_timeout: config.read_timeout.get(),
+            connections: config.connection_limit as usize,
+        })
+    }
+
+    /// Whether a request is meant for us, by its head.
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let path = request.uri().path();
+        let is_ours = if self.is_strict { path == self.path } else { path.starts_with(&self.path) };
+        if !is_ours {
+            return Err(Refusal::of(StatusCode::NOT_FOUND, format!("send to {}", self.path)));
+        }
+        if request.method() != self.method {
+            return Err(Refusal::of(StatusCode::METHOD_NOT_ALLOWED, format!("send with {}", self.method)));
+        }
+        let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        match &self.authorization {
+            Some(wanted) if !given.is_some_and(|given| are_equal(given, wanted.as_bytes())) => {
+                Err(Refusal::of(StatusCode::UNAUTHORIZED, "who are you?".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn origin(&self, peer: SocketAddr, request: &Request<Incoming>) -> Origin {
+        let origin = Origin::new("http_server", wall_time()).with_host(peer.ip().to_string());
+        let origin = origin.with_field(Arc::clone(&self.path_key), JsonText::string(request.uri().path()));
+        self.headers.iter().fold(origin, |origin, name| match request.headers().get(name).map(HeaderValue::as_bytes) {
+            Some(value) => origin.with_field(name.as_str(), JsonText::string(&String::from_utf8_lossy(value))),
+            None => origin,
+        })
+    }
+}
+
+/// Takes as long whatever the first difference is.
+fn are_equal(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |differs, (left, right)| differs | (left ^ right)) == 0
+}
+
+fn compression_of(request: &Request<Incoming>) -> Result<Compression, Refusal> {
+    let Some(name) = request.headers().get(CONTENT_ENCODING) else { return Ok(Compression::None) };
+    name.to_str().ok().and_then(Compression::from_content_encoding).ok_or_else(|| {
+        let text = "this Content-Encoding is not known; gzip, deflate and zstd are".to_owned();
+        Refusal::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    })
+}

@@ -1,0 +1,342 @@
+//! Real requests, written by hand, on free loopback ports.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate_flow::Nack;
+use tidegate_record::codec::compress::{Compression, compress};
+use tidegate_runtime::{Report, Running};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::HttpServer;
+use crate::contract::{BuildContext, Check, Depth, SourceConfig as _};
+use crate::testkit::{self, Kept};
+
+/// A server, and what its sink keeps.
+struct Bed {
+    cx: BuildContext,
+    kept: Kept,
+    running: Running,
+    address: SocketAddr,
+}
+
+impl Bed {
+    fn start(more: &str) -> Self {
+        let config: HttpServer = serde_json::from_str(&format!(r#"{{"address":"127.0.0.1:0"{more}}}"#)).unwrap();
+        let (cx, kept) = (BuildContext::new("unused").host("here"), Kept::default());
+        let mut address = None;
+        let running = testkit::start(&cx, &kept, |slot| address = Some(config.start_at(slot).unwrap()));
+        Self { cx, kept, running, address: address.unwrap() }
+    }
+
+    fn counted(&self, name: &str) -> u64 {
+        self.cx.meters.get("source", name)
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request with these lines in its head, and gives the answer.
+    async fn send(&self, head: &str, body: &[u8]) -> Answer {
+        let mut stream = self.connect().await;
+        write(&mut stream, head, body).await;
+        read(&mut stream).await
+    }
+
+    async fn post(&self, body: &str) -> Answer {
+        self.send("POST / HTTP/1.1", body.as_bytes()).await
+    }
+
+    async fn end(self) -> Report {
+        let report = self.running.drain(Duration::from_secs(20)).await;
+        report.ledger.check().unwrap();
+        report
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+async fn write(stream: &mut TcpStream, head: &str, body: &[u8]) {
+    let head = format!("{head}\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server may have refused it already.
+    drop(stream.write_all(body).await);
+}
+
+async fn read(stream: &mut TcpStream) -> Answer {
+    let mut text = Vec::new();
+    loop {
+        if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(text[..end].to_vec()).unwrap().to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.map_or(0, |length| length.parse().unwrap());
+            if text.len() >= end + 4 + length {
+                let body = String::from_utf8(text[end + 4..end + 4 + length].to_vec()).unwrap();
+                return Answer { status: head[9..12].parse().unwrap(), head, body };
+            }
+        }
+        let count = stream.read_buf(&mut text).await.unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&text));
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_body_becomes_its_records() {
+    let bed = Bed::start("");
+    assert_eq!(bed.post("one\ntwo\n").await.status, 200);
+    assert_eq!(bed.kept.texts(), ["one\ntwo\n"]);
+    bed.end().await;
+
+    let bed = Bed::start(r#","framing":{"method":"newline_delimited"}"#);
+    assert_eq!(bed.post("one\r\n\ntwo").await.status, 200);
+    assert_eq!(bed.kept.texts(), ["one", "two"]);
+    bed.end().await;
+
+    let bed = Bed::start(r#","decoding":{"codec":"json"}"#);
+    for body in ["{\"n\":\n1}", "[{\"n\":2},{\"n\":3}]", "{\"n\":4}\n{\"n\":5}\n"] {
+        assert_eq!(bed.post(body).await.status, 200, "{body}");
+    }
+    let numbers: Vec<serde_json::Value> =
+        bed.kept.texts().iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    assert!(numbers.iter().map(|record| record["n"].as_u64().unwrap()).eq(1..=5), "{numbers:?}");
+    assert_eq!(bed.post("").await.status, 200, "no records are no fault");
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn the_envelope_has_the_path_the_sender_and_the_headers_that_are_asked_for() {
+    let bed = Bed::start(r#","decoding":{"codec":"json"},"path":"/logs","strict_path":false,"headers":["X-Tenant"]"#);
+    let answer = bed.send("POST /logs/app HTTP/1.1\r\nX-Tenant: blue", b"{\"host\":\"mine\"}").await;
+    assert_eq!(answer.status, 200);
+    let record: serde_json::Value = serde_json::from_str(&bed.kept.texts()[0]).unwrap();
+    assert_eq!((&record["path"], &record["x-tenant"]), (&"/logs/app".into(), &"blue".into()));
+    assert_eq!((&record["host"], &record["source_type"]), (&"mine".into(), &"http_server".into()));
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn the_answer_comes_when_the_records_are_safe_and_not_before() {
+    let bed = Bed::start(r#","response_code":204"#);
+    bed.kept.shut(true);
+    let mut stream = bed.connect().await;
+    write(&mut stream, "POST / HTTP/1.1", b"one").await;
+    while bed.counted("requests_taken") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(200), stream.peek(&mut byte)).await;
+    assert!(early.is_err(), "it was answered before its record was safe");
+    bed.kept.shut(false);
+    assert_eq!(read(&mut stream).await.status, 204);
+    assert_eq!(bed.kept.texts(), ["one"]);
+    // And the connection can be used again.
+    write(&mut stream, "POST / HTTP/1.1", b"two").await;
+    assert_eq!(read(&mut stream).await.status, 204);
+    assert_eq!(bed.counted("connections_opened"), 1);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_safe_in_time_is_answered_with_503_and_counted_as_a_possible_duplicate() {
+    let bed = Bed::start(r#","ack_timeout":"100ms","framing":{"method":"newline_delimited"}"#);
+    bed.kept.shut(true);
+    let answer = bed.post("one\ntwo\n").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 1") && answer.body.contains("may still arrive"), "{}", answer.head);
+    assert_eq!((bed.counted("requests_timed_out"), bed.counted("records_possibly_duplicated")), (1, 2));
+    bed.kept.shut(false);
+    assert_eq!(bed.kept.arrive(2).await, ["one", "two"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn who_would_wait_too_long_is_refused_before_the_body_is_read() {
+    let bed = Bed::start(r#","ack_timeout":"2s""#);
+    bed.kept.shut(true);
+    let mut first = bed.connect().await;
+    write(&mut first, "POST / HTTP/1.1", b"one").await;
+    let refused = loop {
+        let mut stream = bed.connect().await;
+        // The body is never sent.
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n").await.unwrap();
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), read(&mut stream)).await {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 429);
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+    assert_eq!(bed.counted("requests_refused_early"), 1);
+    bed.kept.shut(false);
+    assert_eq!(read(&mut first).await.status, 200);
+    assert_eq!(bed.post("two").await.status, 200, "and when it moves again, all are let in");
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn bodies_wait_under_the_budget_and_no_more_are_read_than_there_is_memory_for() {
+    let bed = Bed::start("");
+    bed.kept.shut(true);
+    let mut waiting = Vec::new();
+    let body = vec![b'x'; 1 << 20];
+    let refused = loop {
+        let mut stream = bed.connect().await;
+        write(&mut stream, "POST / HTTP/1.1", &body).await;
+        let early = tokio::time::timeout(Duration::from_millis(300), read(&mut stream)).await;
+        match early {
+            Ok(answer) => break answer,
+            Err(_) => waiting.push(stream),
+        }
+        assert!(waiting.len() < 64, "64 MiB were taken into 16");
+        assert!(bed.running.budget().used() <= bed.running.budget().total());
+    };
+    assert_eq!(refused.status, 429);
+    assert!(!waiting.is_empty());
+    bed.kept.shut(false);
+    for stream in &mut waiting {
+        assert_eq!(read(stream).await.status, 200);
+    }
+    assert_eq!(bed.kept.texts().len(), waiting.len(), "each once");
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn what_a_sink_refuses_is_told() {
+    let bed = Bed::start("");
+    bed.kept.refuse(Nack::permanent("no such table"));
+    let answer = bed.post("one").await;
+    assert_eq!((answer.status, answer.body.trim()), (400, "no such table"));
+    for _ in 0..4 {
+        bed.kept.refuse(Nack::transient("busy"));
+    }
+    let answer = bed.post("two").await;
+    assert_eq!((answer.status, answer.body.trim()), (503, "busy"));
+    assert!(answer.head.contains("retry-after: 1"));
+    assert_eq!(bed.post("three").await.status, 200);
+    assert_eq!(bed.kept.texts(), ["three"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_read_and_those_that_are_too_large_are_not() {
+    let bed = Bed::start(r#","max_body_bytes":10000,"framing":{"method":"newline_delimited"}"#);
+    for (encoding, compression) in
+        [("gzip", Compression::Gzip), ("zstd", Compression::Zstd), ("deflate", Compression::Zlib)]
+    {
+        let body = compress(compression, b"one\ntwo\n").unwrap();
+        let head = format!("POST / HTTP/1.1\r\nContent-Encoding: {encoding}");
+        assert_eq!(bed.send(&head, &body).await.status, 200, "{encoding}");
+        assert_eq!(bed.send(&head, &body[..body.len() - 5]).await.status, 400, "{encoding}, cut off");
+        let bomb = compress(compression, &vec![b'x'; 10_001]).unwrap();
+        assert_eq!(bed.send(&head, &bomb).await.status, 413, "{encoding}, of 10001 bytes");
+    }
+    assert_eq!(bed.kept.texts().len(), 6);
+    assert_eq!(bed.send("POST / HTTP/1.1\r\nContent-Encoding: br", b"x").await.status, 415);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_not_meant_for_us_is_refused() {
+    let bed = Bed::start(
+        r#","max_body_bytes":100,"path":"/in","auth":{"strategy":"basic","username":"ada","password":"tide"}"#,
+    );
+    let login = "Authorization: Basic YWRhOnRpZGU=";
+    let status = async |head: String, body: &[u8]| bed.send(&head, body).await.status;
+    assert_eq!(status(format!("POST /in HTTP/1.1\r\n{login}"), &[b'x'; 100]).await, 200);
+    assert_eq!(status(format!("POST /in HTTP/1.1\r\n{login}"), &[b'x'; 101]).await, 413);
+    assert_eq!(status(format!("POST /in/more HTTP/1.1\r\n{login}"), b"x").await, 404);
+    assert_eq!(status(format!("PUT /in HTTP/1.1\r\n{login}"), b"x").await, 405);
+    assert_eq!(status("POST /in HTTP/1.1".to_owned(), b"x").await, 401);
+    assert_eq!(status("POST /in HTTP/1.1\r\nAuthorization: Basic YWRhOnRpZGV=".to_owned(), b"x").await, 401);
+    // Without a length.
+    let mut stream = bed.connect().await;
+    let head = format!("POST /in HTTP/1.1\r\nHost: x\r\n{login}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(format!("65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)).as_bytes()).await.unwrap();
+    assert_eq!(read(&mut stream).await.status, 413);
+    assert_eq!(bed.kept.texts().len(), 1);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_body_with_one_bad_record_is_refused_as_a_whole() {
+    let bed = Bed::start(r#","decoding":{"codec":"json"}"#);
+    let answer = bed.post("{\"a\":1}\n{\"a\":\n").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.starts_with("record 2: "), "{}", answer.body);
+    assert_eq!(bed.counted("requests_malformed"), 1);
+    assert_eq!(bed.post(&format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000))).await.status, 400);
+    assert!(bed.kept.texts().is_empty());
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_large_body_is_read_in_parts_and_answered_once() {
+    let bed = Bed::start(r#","framing":{"method":"newline_delimited"}"#);
+    let body: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(bed.post(&body).await.status, 200);
+    assert!(bed.kept.texts().iter().enumerate().all(|(at, text)| *text == at.to_string()));
+    assert_eq!(bed.kept.texts().len(), 100_000);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn clients_that_are_slow_or_vanish_cost_their_connection_alone() {
+    let bed = Bed::start(r#","read_timeout":"300ms","connection_limit":2"#);
+    let mut vanishing = bed.connect().await;
+    vanishing.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+    let mut slow = bed.connect().await;
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+    while bed.counted("connections_opened") < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(vanishing);
+    assert_eq!(read(&mut slow).await.status, 408);
+    drop(slow);
+    assert_eq!(bed.post("whole").await.status, 200);
+    assert_eq!(bed.kept.texts(), ["whole"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_was_read() {
+    let bed = Bed::start("");
+    bed.kept.shut(true);
+    let mut stream = bed.connect().await;
+    write(&mut stream, "POST / HTTP/1.1", b"one").await;
+    while bed.running.ledger().total().in_flight.is_zero() {
+        tokio::task::yield_now().await;
+    }
+    bed.running.shut_intake();
+    bed.kept.shut(false);
+    let (report, answer) = tokio::join!(bed.running.drain(Duration::from_secs(20)), read(&mut stream));
+    assert_eq!(answer.status, 200);
+    report.ledger.check().unwrap();
+}
+
+#[test]
+fn what_cannot_work_is_reported_by_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let json = format!(
+        r#"{{"address":"{}","path":"in","response_code":404,"ack_timeout":0,"connection_limit":0}}"#,
+        taken.local_addr().unwrap()
+    );
+    let config: HttpServer = serde_json::from_str(&json).unwrap();
+    let cx = BuildContext::new("unused");
+    let mut check = Check::new(&cx, Depth::Surroundings);
+    config.check(&mut check);
+    let keys: Vec<String> = check.into_problems().into_iter().map(|problem| problem.key).collect();
+    assert_eq!(keys, ["path", "response_code", "ack_timeout", "connection_limit", "address"]);
+    assert!(!format!("{:?}", Bed::auth()).contains("tide"), "passwords are not printed");
+}
+
+impl Bed {
+    fn auth() -> super::Auth {
+        serde_json::from_str(r#"{"username":"ada","password":"tide"}"#).unwrap()
+    }
+}
