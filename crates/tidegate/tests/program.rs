@@ -94,7 +94,8 @@ fn a_slow_branch_sheds_and_the_other_gets_everything() {
     let output = output(&mut tidegate(&["run", "examples/fork-with-a-slow-branch.yaml", "--no-admin"]));
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let archived = said.lines().find(|line| line.starts_with("sink") && line.contains("archive") && line.contains("200_000"));
+    let archived =
+        said.lines().find(|line| line.starts_with("sink") && line.contains("archive") && line.contains("200_000"));
     assert!(archived.is_some(), "{said}");
     assert!(said.contains("drop_newest"), "{said}");
 }
@@ -104,7 +105,9 @@ fn unit_tests_of_a_pipeline_file_pass_and_fail() {
     let passed = output(&mut tidegate(&["test", "examples/errors-from-json.yaml"]));
     assert!(passed.status.success(), "{}", text(&passed.stdout));
     assert!(text(&passed.stdout).contains("2 passed, 0 failed"));
-    let broken = std::fs::read_to_string(root().join("examples/errors-from-json.yaml")).unwrap().replace("== \"build\"", "== \"other\"");
+    let broken = std::fs::read_to_string(root().join("examples/errors-from-json.yaml"))
+        .unwrap()
+        .replace("== \"build\"", "== \"other\"");
     let folder = tempdir("unit-tests");
     let file = folder.join("p.yaml");
     std::fs::write(&file, broken).unwrap();
@@ -122,7 +125,8 @@ fn tempdir(name: &str) -> PathBuf {
 #[test]
 fn a_wrong_file_is_refused_with_its_place_and_code_2() {
     let file = tempdir("wrong").join("wrong.yaml");
-    std::fs::write(&file, "sources:\n  in: { type: stdim }\nsinks:\n  out: { type: blackhole, inputs: [inn] }\n").unwrap();
+    std::fs::write(&file, "sources:\n  in: { type: stdim }\nsinks:\n  out: { type: blackhole, inputs: [inn] }\n")
+        .unwrap();
     for verb in ["check", "run", "explain", "graph"] {
         let output = output(&mut tidegate(&[verb, file.to_str().unwrap()]));
         let said = text(&output.stderr);
@@ -188,7 +192,10 @@ fn a_drain_that_takes_too_long_ends_with_code_1_and_says_what_was_abandoned() {
     lines.read_to_string(&mut said).unwrap();
     let code = child.wait().unwrap().code();
     assert!(said.contains("the ledger balances"), "{said}");
-    assert!(code == Some(1) && said.contains("abandoned") || code == Some(0) && said.contains("completed"), "{code:?} {said}");
+    assert!(
+        code == Some(1) && said.contains("abandoned") || code == Some(0) && said.contains("completed"),
+        "{code:?} {said}"
+    );
 }
 
 #[test]

@@ -33,7 +33,16 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
     }
     let unmetered = build_unmetered(workspace)?;
     let mut command = shell::cargo();
-    command.current_dir(&workspace.root).args(["bench", "--quiet", "-p", "tidegate", "--no-default-features", "--bench", "core", "--"]);
+    command.current_dir(&workspace.root).args([
+        "bench",
+        "--quiet",
+        "-p",
+        "tidegate",
+        "--no-default-features",
+        "--bench",
+        "core",
+        "--",
+    ]);
     command.args(rest).env("TIDEGATE_BENCH_UNMETERED", unmetered);
     // With --json the standard output belongs to the bench alone.
     if rest.iter().any(|arg| arg == "--json") { shell::run_bare(&mut command) } else { shell::run(&mut command) }
@@ -44,7 +53,18 @@ fn build_unmetered(workspace: &Workspace) -> Result<PathBuf, Fail> {
     let mut command = shell::cargo();
     command
         .current_dir(&workspace.root)
-        .args(["bench", "--quiet", "-p", "tidegate", "--no-default-features", "--bench", "core", "--no-run", "--message-format", "json"])
+        .args([
+            "bench",
+            "--quiet",
+            "-p",
+            "tidegate",
+            "--no-default-features",
+            "--bench",
+            "core",
+            "--no-run",
+            "--message-format",
+            "json",
+        ])
         .arg("--target-dir")
         .arg(workspace.target.join("unmetered"))
         .env("RUSTFLAGS", "--cfg tidegate_unmetered");

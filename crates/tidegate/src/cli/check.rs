@@ -40,7 +40,11 @@ impl Check {
             Some(plan) if !(self.deny_warnings && warned) => {
                 if !self.json {
                     let tests = plan.cases.len();
-                    let tests = if tests > 0 { format!(", {tests} unit tests (run them with `tidegate test`)") } else { String::new() };
+                    let tests = if tests > 0 {
+                        format!(", {tests} unit tests (run them with `tidegate test`)")
+                    } else {
+                        String::new()
+                    };
                     term::print(&format!("{} components are sound{tests}\n", plan.nodes.len()));
                 }
                 Done::Well

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use tidegate_components::contract::{BuildContext, Depth};
-use tidegate_config::load::{Given, load_texts};
 use tidegate_config::files::Files;
 use tidegate_config::interpolate::process_environment;
+use tidegate_config::load::{Given, load_texts};
 use tidegate_config::problem::{Look, problems_to_json, render};
 use tidegate_config::{Loaded, Planned, Problems, load, plan};
 

@@ -13,11 +13,11 @@ use tidegate_config::files::Files;
 use tidegate_config::wire::wire;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::Done;
 use super::control::ControlArgs;
 use super::logs::LogArgs;
 use super::plans::{self, FileArgs};
 use super::status::Status;
-use super::Done;
 
 /// Run a pipeline until its sources end or a signal comes, then print what became of every record.
 ///
@@ -95,13 +95,7 @@ impl RunOptions {
         builder.enable_all().thread_name("pipeline").build().map_err(|error| format!("no threads: {error}"))
     }
 
-    async fn drive(
-        &self,
-        plan: &Plan,
-        files: &Files,
-        again: Option<Again<'_>>,
-        shown: &Shown,
-    ) -> Done {
+    async fn drive(&self, plan: &Plan, files: &Files, again: Option<Again<'_>>, shown: &Shown) -> Done {
         let mut signals = match Signals::listen() {
             Ok(signals) => signals,
             Err(error) => {
@@ -131,13 +125,7 @@ impl RunOptions {
     }
 
     /// Follows one pipeline to its end.
-    async fn watch(
-        &self,
-        mut running: Running,
-        plan: &Plan,
-        again: Option<Again<'_>>,
-        signals: &mut Signals,
-    ) -> Ended {
+    async fn watch(&self, mut running: Running, plan: &Plan, again: Option<Again<'_>>, signals: &mut Signals) -> Ended {
         let mut status = Status::new(running.view(), !self.quiet && std::io::stderr().is_terminal());
         let mut stalls = running.view().watch_stalls();
         let limit = async {
@@ -176,9 +164,7 @@ impl RunOptions {
     async fn drain(&self, mut running: Running, signals: &mut Signals) -> Report {
         running.shut_intake();
         let deadline = self.drain_timeout.get();
-        let stopped = async {
-            while signals.next().await != Heard::End {}
-        };
+        let stopped = async { while signals.next().await != Heard::End {} };
         tokio::select! {
             () = running.ended() => {}
             () = tokio::time::sleep(deadline) => return running.drain(Duration::ZERO).await,

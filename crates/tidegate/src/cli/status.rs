@@ -117,9 +117,18 @@ fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
     let names = now.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).min(24);
     for (stage, last) in now.stages.iter().zip(&before.stages).take(MOST_ROWS) {
         let rate = (stage.records.saturating_sub(last.records)).get();
-        let _ = write!(text, "  {:names$}  {:9}  {:>9}/s  ", cut(&stage.name, names), stage.kind.name(), per_second(rate, span));
+        let _ = write!(
+            text,
+            "  {:names$}  {:9}  {:>9}/s  ",
+            cut(&stage.name, names),
+            stage.kind.name(),
+            per_second(rate, span)
+        );
         let edge = now.edges.iter().find(|edge| *edge.name == *stage.name);
-        text.push_str(&edge.map_or_else(|| " ".repeat(17), |edge| format!("{} {:>3.0} %  ", bar(edge.fill_share()), edge.fill_share() * 100.0)));
+        text.push_str(&edge.map_or_else(
+            || " ".repeat(17),
+            |edge| format!("{} {:>3.0} %  ", bar(edge.fill_share()), edge.fill_share() * 100.0),
+        ));
         let _ = writeln!(text, "{}", states(&last.times, &stage.times));
     }
     if now.stages.len() > MOST_ROWS {
@@ -247,7 +256,10 @@ mod tests {
     #[test]
     fn numbers_read_as_people_write_them() {
         assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(1_234_567)], ["0", "999", "1 000", "1 234 567"]);
-        assert_eq!([per_second(5_000, 1.0), per_second(50_000, 1.0), per_second(3_000_000, 1.0)], ["5000", "50.0 k", "3.00 M"]);
+        assert_eq!(
+            [per_second(5_000, 1.0), per_second(50_000, 1.0), per_second(3_000_000, 1.0)],
+            ["5000", "50.0 k", "3.00 M"]
+        );
         assert_eq!(bar(0.0), "░░░░░░░░░░");
         assert_eq!(bar(2.0), "██████████");
         assert_eq!(cut("a-long-name", 5), "a-lo…");

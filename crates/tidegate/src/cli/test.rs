@@ -52,7 +52,8 @@ impl Test {
 
 fn text(result: &CaseResult, files: &Files) -> String {
     let mark = if result.failures.is_empty() { "ok    " } else { "FAILED" };
-    let why: String = result.failures.iter().map(|failure| format!("         {}\n", indented(&said(failure, files)))).collect();
+    let why: String =
+        result.failures.iter().map(|failure| format!("         {}\n", indented(&said(failure, files)))).collect();
     format!("{mark} {}\n{why}", result.name)
 }
 
