@@ -273,19 +273,21 @@ impl<P: Payload> Batch<P> {
     /// Makes rows that a fork shares this batch's own: they are copied, where the account that pays for what is shared
     /// has room for the copies. Says whether they are its own now.
     pub fn try_own(&mut self) -> bool {
-        if self.payload.is_shared() && !self.lease.reclaim() {
-            let room = self.lease.account().map(|account| account.try_lease(self.payload.weight().bytes));
-            match room {
-                Some(None) => return false,
-                Some(Some(own)) => {
-                    self.payload.make_own();
-                    self.lease = own;
-                }
-                None => {}
-            }
+        let paid = self.pay_for_own();
+        if paid {
+            self.payload.make_own();
         }
-        self.payload.make_own();
-        true
+        paid
+    }
+
+    /// Pays for a copy of rows that a fork shares, to be made at once. Says whether the rows may be copied now.
+    fn pay_for_own(&mut self) -> bool {
+        if !self.payload.is_shared() || self.lease.reclaim() {
+            return true;
+        }
+        let Some(account) = self.lease.account() else { return true };
+        let own = account.try_lease(self.payload.weight().bytes);
+        own.map(|own| self.lease = own).is_some()
     }
 
     /// Removes and settles the rows whose deadline is not after `now`; says how many they were. Some of the rows that a
@@ -342,11 +344,18 @@ impl<P: Payload> Load for Batch<P> {
 
     fn settle_expired(&mut self, now: Time) -> Records {
         let rows = self.meta.deadlines.passed(now, self.records());
+        if rows.len() < self.records() as usize && !self.pay_for_own() {
+            return Records::ZERO;
+        }
         self.ticket.settle_rows(&rows, Outcome::Expired);
         Records::from(rows.len())
     }
 
     fn drop_expired(&mut self, now: Time) {
+        if row_count(self.payload.weight()) == self.records() {
+            // Nothing was settled: there was no memory for a copy of what stays.
+            return;
+        }
         let rows = self.meta.deadlines.passed(now, row_count(self.payload.weight()));
         self.payload.remove_rows(&rows);
         self.meta.deadlines.remove_rows(&rows);
@@ -399,12 +408,15 @@ mod tests {
         whole.lease = account.try_lease(Bytes::new(64)).unwrap();
         whole.meta.deadlines = Deadlines::from_column((0..8).map(Time::from_nanos).collect());
         let [mut one, mut other] = <[_; 2]>::try_from(whole.fork(2)).unwrap();
+        assert_eq!(one.settle_expired(Time::from_nanos(1)), Records::ZERO);
+        one.drop_expired(Time::from_nanos(1));
         assert_eq!(one.expire(Time::from_nanos(1)), Records::ZERO, "36 bytes are left, and the rows weigh 64");
         assert_eq!((one.records(), account.used().get()), (8, 64));
         assert_eq!(one.expire(Time::from_nanos(7)).get(), 8, "all of them need no copy");
         drop(one);
-        assert_eq!(other.expire(Time::from_nanos(1)).get(), 2, "nobody else holds the rows any more");
-        assert!(!other.payload.is_shared());
+        assert_eq!(other.settle_expired(Time::from_nanos(1)).get(), 2, "nobody else holds the rows any more");
+        other.drop_expired(Time::from_nanos(1));
+        assert!(!other.payload.is_shared() && other.payload.as_slice() == [2, 3, 4, 5, 6, 7]);
         assert_eq!(account.used().get(), 64);
     }
 

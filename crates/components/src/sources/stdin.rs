@@ -98,6 +98,7 @@ impl Stdin {
 }
 
 /// Something that is read as it comes.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Input {
     /// A pipe, opened anew so that whoever else uses it is not changed by our not waiting for it.
     Pipe(pipe::Receiver),

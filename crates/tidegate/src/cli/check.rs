@@ -29,7 +29,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Done {
         let depth = if self.offline { Depth::Values } else { Depth::Surroundings };
-        let planned = self.files.plan_silently(depth);
+        let mut planned = self.files.plan_silently(depth);
+        plans::try_wiring(&mut planned);
         if self.json {
             plans::show_json(&planned);
         } else {

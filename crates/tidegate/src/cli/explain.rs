@@ -2,7 +2,6 @@
 
 use tidegate_components::contract::Depth;
 use tidegate_config::explain::explain;
-use tidegate_config::wire::wire;
 
 use super::plans::FileArgs;
 use super::{Done, plans, term};
@@ -25,18 +24,8 @@ impl Explain {
     pub(super) fn run(self) -> Done {
         let planned = self.files.plan(Depth::Values);
         let Some(plan) = &planned.plan else { return Done::Wrong };
-        // What components are made of can only be asked within a runtime.
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("tidegate: no runtime: {error}");
-                return Done::Failed;
-            }
-        };
-        let _within = runtime.enter();
-        match wire(plan, "explained", &plans::context()) {
-            Ok(wired) => {
-                let explanation = explain(plan, &wired);
+        match plans::wired(plan, |wired| explain(plan, wired)) {
+            Ok(explanation) => {
                 let text = if self.json { format!("{:#}\n", explanation.to_json()) } else { explanation.to_text() };
                 term::print(&text);
                 Done::Well

@@ -7,7 +7,8 @@ use tidegate_config::files::Files;
 use tidegate_config::interpolate::process_environment;
 use tidegate_config::load::{Given, load_texts};
 use tidegate_config::problem::{Look, problems_to_json, render};
-use tidegate_config::{Loaded, Planned, Problems, load, plan};
+use tidegate_config::wire::{Wired, wire};
+use tidegate_config::{Code, Loaded, Plan, Planned, Problem, Problems, load, plan};
 
 use super::term;
 
@@ -59,6 +60,31 @@ pub(super) fn context() -> BuildContext {
 fn host_name() -> Option<String> {
     let read = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     read.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Wires a plan and starts nothing: whether the budget and the settle windows can hold it is known only then.
+pub(super) fn try_wiring(planned: &mut Planned) {
+    let Some(plan) = &planned.plan else { return };
+    match wired(plan, |_| ()) {
+        Ok(()) => {}
+        Err(problems) => {
+            planned.problems.extend(problems);
+            planned.plan = None;
+        }
+    }
+}
+
+/// Hands `plan`, wired and not started, to `look`.
+pub(super) fn wired<T>(plan: &Plan, look: impl FnOnce(&Wired) -> T) -> Result<T, Problems> {
+    // Components make their timers and sockets within a runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        let mut problems = Problems::new();
+        problems.push(Problem::new(Code::CannotBuild, format!("there is no runtime: {error}")));
+        problems
+    })?;
+    let _within = runtime.enter();
+    wire(plan, "plan", &context()).map(|wired| look(&wired))
 }
 
 /// Prints errors and warnings.
