@@ -106,7 +106,10 @@ fn write_times(stages: &[StageReport], f: &mut fmt::Formatter<'_>) -> fmt::Resul
         write!(f, "  {name:>9}")?;
     }
     writeln!(f)?;
-    for stage in stages {
+    // As records pass, however the pipeline was put together.
+    let mut rows: Vec<&StageReport> = stages.iter().collect();
+    rows.sort_by_key(|stage| stage.kind as u8);
+    for stage in rows {
         write!(f, "{:kinds$}  {:names$}", kind(stage), stage.name)?;
         for (_, time) in &shown {
             write!(f, "  {:>9}", percent(stage.times.share(time(&stage.times))))?;

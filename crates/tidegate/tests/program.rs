@@ -53,6 +53,16 @@ fn every_example_is_sound() {
 }
 
 #[test]
+fn the_pipeline_of_the_front_page_is_sound() {
+    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let pipeline = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let file = tempdir("front-page").join("pipeline.yaml");
+    std::fs::write(&file, pipeline).unwrap();
+    let output = output(&mut tidegate(&["check", "--offline", "--deny-warnings", file.to_str().unwrap()]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_first_example_shows_failed_requests_of_a_real_log_beside_a_slow_sink() {
     let (lines, said) = run_example("first.yaml", "nginx-access.log");
     let log = std::fs::read_to_string(root().join("fixtures/nginx-access.log")).unwrap();

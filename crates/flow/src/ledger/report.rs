@@ -120,7 +120,10 @@ impl Ledger {
         // Born stands beside the input, output beside both; the losses in the middle show only where there are any.
         let mut table = Table::new(&["input", "output"], &[&["born"], &names[1..names.len() - 1]].concat(), &["held"]);
         let mut total = Flows::default();
-        for (name, kind, flows) in &self.stages {
+        // As records pass, however the pipeline was put together.
+        let mut rows: Vec<_> = self.stages.iter().collect();
+        rows.sort_by_key(|(_, kind, _)| *kind as u8);
+        for (name, kind, flows) in rows {
             table.row([kind.name(), name], flow_cells(flows));
             total.add_all(flows);
         }
@@ -253,8 +256,8 @@ source  idle                 0         0          0     0          0
         all sources  1_250_000    50_000  1_199_000    64        936
 
                            input     output   born  filtered  shed  held
-edge       app->parse  1_250_000  1_249_000      0         0    64   936
 transform  parse       1_249_000  1_200_000  1_000    50_000     0     0
+edge       app->parse  1_250_000  1_249_000      0         0    64   936
            all stages                        1_000    50_000    64   936
 shed by app->parse: 64 (drop_oldest)
 the ledger balances";

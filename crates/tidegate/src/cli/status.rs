@@ -115,7 +115,9 @@ fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
         grouped(now.in_flight)
     );
     let names = now.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).min(24);
-    for (stage, last) in now.stages.iter().zip(&before.stages).take(MOST_ROWS) {
+    let mut rows: Vec<(&Stage, &Stage)> = now.stages.iter().zip(&before.stages).collect();
+    rows.sort_by_key(|(stage, _)| stage.kind as u8);
+    for (stage, last) in rows.into_iter().take(MOST_ROWS) {
         let rate = (stage.records.saturating_sub(last.records)).get();
         let _ = write!(
             text,
