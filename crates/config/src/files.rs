@@ -56,7 +56,7 @@ pub struct File {
     pub text: String,
 }
 
-/// Every file of one plan. At most `u32::MAX` of them; [`load`](crate::load) stops far earlier.
+/// Every file of one plan. At most `u32::MAX` of them; [`load`](crate::load()) stops far earlier.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     files: Vec<File>,

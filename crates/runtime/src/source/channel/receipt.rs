@@ -33,7 +33,7 @@ impl From<Outcome> for Answer {
     }
 }
 
-/// What became of one record that was sent with [`Sender::send_acked`]: a future of its [`Answer`].
+/// What became of one record that was sent with [`Sender::send_acked`](super::Sender::send_acked): a future of its [`Answer`].
 ///
 /// A record that the pipeline never read was abandoned. Cancel-safe; dropping it loses only the news.
 #[must_use = "a receipt says nothing unless it is awaited"]

@@ -12,7 +12,7 @@ use super::receipt::Receipt;
 use super::{Parcel, Rows};
 use crate::edge::{EdgeHandle, EdgeTx, PressureWatch, SendError, TooManyWatches};
 
-/// The application's end of a [`channel`]. When the last one is dropped the source ends, after what was sent.
+/// The application's end of a [`channel`](super::channel()). When the last one is dropped the source ends, after what was sent.
 pub struct Sender<T: Weigh + Send + 'static> {
     tx: EdgeTx<Parcel<T>>,
 }
