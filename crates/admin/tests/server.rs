@@ -108,7 +108,14 @@ async fn connections_are_bounded_and_a_further_one_waits_for_its_turn() {
         idle.push(TcpStream::connect(bench.address).await.unwrap());
     }
     let late = tokio::spawn(get(bench.address, "/health/live"));
-    tokio::task::yield_now().await;
+    // Many answers on a connection that has its turn: long enough for the late one to be served, were it let in.
+    let first = &mut idle[0];
+    for _ in 0..50 {
+        first.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        assert!(first.read(&mut answer).await.unwrap() > 0);
+    }
+    assert!(!late.is_finished(), "more connections than are allowed were served");
     idle.clear();
     assert_eq!(late.await.unwrap().0, 200);
 }
