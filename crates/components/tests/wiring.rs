@@ -7,6 +7,7 @@ use tidegate_components::options::Buffer;
 use tidegate_components::wiring::{Input, Layout, Node, Part, WireError, join};
 use tidegate_components::{SINKS, SOURCES, TRANSFORMS};
 use tidegate_flow::{FlowKind, Outcome, Weight, kib};
+use tidegate_runtime::testkit::{ended};
 use tidegate_runtime::{Pipeline, Report};
 
 /// A node of this name, inputs (`node` or `node.output`) and configuration.
@@ -63,10 +64,6 @@ fn edges(report: &Report) -> Vec<&str> {
 fn taken(report: &Report, stage: &str) -> u64 {
     let found = report.ledger.stages.iter().find(|(name, kind, _)| name == stage && *kind != FlowKind::Edge);
     found.map_or(0, |(_, _, flows)| flows.input.get())
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,15 +10,19 @@
     reason = "a test or benchmark fails by panicking, on numbers that it chose itself"
 )]
 
+mod queue_model {
+    pub(crate) mod reference;
+    pub(crate) mod steps;
+}
+
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use tidegate_flow::queue::{
-    Control, EdgeSpec, Level, Load, Offer, OnFull, ProducerId, Queue, SampleRate, ShedReason, Take, Want,
-};
-use tidegate_flow::{Bytes, Records, Time, Weight};
+use queue_model::reference::{Held, Model};
+use queue_model::steps::{Step, spec, step};
+use tidegate_flow::queue::{Control, EdgeSpec, Level, Load, Offer, OnFull, ProducerId, Queue, ShedReason, Take, Want};
+use tidegate_flow::{Records, Time, Weight};
 
 /// How a batch ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -84,178 +88,6 @@ impl Drop for Item {
         if !self.safe {
             self.fates.borrow_mut().push((self.number, Fate::Dropped));
         }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Send { who: usize, records: u64, bytes: u64, lane: u8, bucket: u8, expires_in: Option<u64> },
-    TrySend { who: usize, records: u64, bytes: u64, lane: u8 },
-    Resend { who: usize },
-    Cancel { who: usize },
-    Room { who: usize },
-    Take,
-    TakeAll,
-    Window { records: u64, bytes: u64 },
-    Wait { nanos: u64 },
-    Memory { free: bool },
-    Control,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let who = 0..4_usize;
-    let records = prop_oneof![8 => 1..5_u64, 1 => 10..60_u64];
-    let bytes = prop_oneof![8 => 0..60_u64, 1 => 100..3000_u64];
-    prop_oneof![
-        12 => (who.clone(), records.clone(), bytes.clone(), 0..5_u8, 0..6_u8, prop::option::weighted(0.2, 0..50_u64))
-            .prop_map(|(who, records, bytes, lane, bucket, expires_in)| Step::Send {
-                who, records, bytes, lane, bucket, expires_in
-            }),
-        2 => (who.clone(), records, bytes, 0..3_u8)
-            .prop_map(|(who, records, bytes, lane)| Step::TrySend { who, records, bytes, lane }),
-        3 => who.clone().prop_map(|who| Step::Resend { who }),
-        2 => who.clone().prop_map(|who| Step::Cancel { who }),
-        1 => who.prop_map(|who| Step::Room { who }),
-        10 => Just(Step::Take),
-        1 => Just(Step::TakeAll),
-        1 => (1..40_u64, 1..800_u64).prop_map(|(records, bytes)| Step::Window { records, bytes }),
-        2 => (0..40_u64).prop_map(|nanos| Step::Wait { nanos }),
-        1 => any::<bool>().prop_map(|free| Step::Memory { free }),
-        1 => Just(Step::Control),
-    ]
-}
-
-fn policy() -> impl Strategy<Value = OnFull> {
-    prop_oneof![
-        4 => Just(OnFull::Block { max: None }),
-        1 => Just(OnFull::DropNewest),
-        2 => Just(OnFull::DropOldest),
-        1 => (0..=10_u8).prop_map(|tenths| OnFull::Sample(SampleRate::Ratio(f64::from(tenths) / 10.0))),
-        1 => Just(OnFull::Sample(SampleRate::RisingWithFill)),
-        1 => Just(OnFull::Fail),
-        1 => Just(OnFull::Divert),
-    ]
-}
-
-fn spec() -> impl Strategy<Value = EdgeSpec> {
-    let floors = prop_oneof![
-        2 => Just(vec![0]),
-        1 => Just(vec![0, 0]),
-        1 => Just(vec![0, 20]),
-        1 => Just(vec![10, 20, 0, 30]),
-    ];
-    let buckets = prop_oneof![Just(1_u8), Just(3_u8)];
-    (policy(), floors, buckets, 1..40_u64, 1..800_u64).prop_map(|(when_full, floors, buckets, records, bytes)| {
-        EdgeSpec::new("model")
-            .window(Weight::new(records, bytes))
-            .on_full(when_full)
-            .lanes(&floors)
-            .buckets(buckets)
-            .quantum(Bytes::new(50))
-            .control_capacity(1000)
-    })
-}
-
-/// What the model knows of a batch in the edge.
-#[derive(Clone, Debug)]
-struct Held {
-    number: u64,
-    who: usize,
-    lane: usize,
-    bucket: usize,
-    weight: Weight,
-    deadline: Option<Time>,
-    mortal: u64,
-}
-
-struct Model {
-    spec: EdgeSpec,
-    window: Weight,
-    held: Vec<Held>,
-    sent: Weight,
-    consumed: Weight,
-    limit: Weight,
-    /// Claims that hold credit, by producer.
-    granted: HashMap<usize, (usize, Weight)>,
-    input: u64,
-    output: u64,
-    expired: u64,
-    diverted: u64,
-    shed: u64,
-}
-
-impl Model {
-    fn new(spec: &EdgeSpec) -> Self {
-        Self {
-            spec: spec.clone(),
-            window: spec.window,
-            held: Vec::new(),
-            sent: Weight::ZERO,
-            consumed: Weight::ZERO,
-            limit: spec.window,
-            granted: HashMap::new(),
-            input: 0,
-            output: 0,
-            expired: 0,
-            diverted: 0,
-            shed: 0,
-        }
-    }
-
-    fn lane(&self, lane: u8) -> usize {
-        usize::from(lane).min(usize::from(self.spec.lanes.count()) - 1)
-    }
-
-    fn floor(&self, lane: usize) -> Weight {
-        let percent = u64::from(self.spec.lanes.floor(u8::try_from(lane).unwrap()));
-        Weight::new(self.window.records.get() * percent / 100, self.window.bytes.get() * percent / 100)
-    }
-
-    fn used(&self, lane: usize) -> Weight {
-        let held: Weight = self.held.iter().filter(|held| held.lane == lane).map(|held| held.weight).sum();
-        held + self.granted.values().filter(|(of, _)| *of == lane).map(|(_, weight)| *weight).sum()
-    }
-
-    fn kept_free(&self, lane: usize) -> Weight {
-        let lanes = 0..usize::from(self.spec.lanes.count());
-        lanes.filter(|&other| other != lane).map(|other| self.floor(other).saturating_sub(self.used(other))).sum()
-    }
-
-    fn reserved(&self) -> Weight {
-        self.granted.values().map(|(_, weight)| *weight).sum()
-    }
-
-    fn is_vacant(&self) -> bool {
-        self.held.is_empty() && self.granted.is_empty()
-    }
-
-    /// Whether a batch has room when everything is granted that could be.
-    fn has_true_room(&self, lane: usize, weight: Weight) -> bool {
-        let limit = self.limit.max(self.consumed + self.window);
-        self.is_vacant() || (self.sent + self.reserved() + self.kept_free(lane) + weight).fits(limit)
-    }
-
-    /// The next victim of `drop_oldest`, by the book.
-    fn victim(&self, lane: usize) -> Option<usize> {
-        let count = usize::from(self.spec.lanes.count());
-        let from = (lane..count).rev().find(|&other| {
-            let any = self.held.iter().any(|held| held.lane == other);
-            any && (other == lane || !self.used(other).fits(self.floor(other)))
-        })?;
-        let weight_of = |bucket| -> Weight {
-            let inside = self.held.iter().filter(|held| held.lane == from && held.bucket == bucket);
-            inside.map(|held| held.weight).sum()
-        };
-        let fullest = (0..usize::from(self.spec.buckets))
-            .filter(|&bucket| self.held.iter().any(|held| held.lane == from && held.bucket == bucket))
-            .max_by_key(|&bucket| (weight_of(bucket).bytes, weight_of(bucket).records, std::cmp::Reverse(bucket)))?;
-        self.held.iter().position(|held| held.lane == from && held.bucket == fullest)
-    }
-
-    fn remove(&mut self, index: usize) -> Held {
-        let held = self.held.remove(index);
-        self.consumed += held.weight;
-        held
     }
 }
 

@@ -30,6 +30,7 @@
 
 mod blocking;
 mod clock;
+mod divert;
 mod error;
 mod handle;
 mod park;

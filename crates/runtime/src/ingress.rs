@@ -3,15 +3,17 @@
 //! The order is the rule: wait for a settle slot, wait until the source has something, take a lease for the largest
 //! batch, *then* read. Nothing is decoded before it is paid for, and a source that waits holds no memory.
 
+mod classes;
+
+pub use classes::{Class, Classifier};
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tidegate_flow::queue::MAX_BUCKETS;
 use tidegate_flow::{
-    Account, Batch, Cause, Deadlines, GroupWatch, Lease, Meta, Payload, Records, Settled, SlabPool, Spares, Time, Wait,
-    Weight, Window,
+    Account, Batch, Cause, GroupWatch, Lease, Meta, Payload, Settled, SlabPool, Spares, Wait, Weight, Window,
 };
 
 use crate::clock::{Clock, waiting};
@@ -19,6 +21,7 @@ use crate::context::StageContext;
 use crate::drain::Intake;
 use crate::edge::Event;
 use crate::stage::Inlet;
+use classes::{Part, fault_of, split_by_class};
 
 /// What a source answers when it has been waited for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -133,31 +136,6 @@ impl<Pos: Send + 'static> Committer<Pos> for NoCommit {
     async fn settled(&mut self, _settled: Settled<Pos>) {}
 }
 
-/// What scheduling should know of one record.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// Priority lane, 0 (highest) to 3; a larger number stops the source with the cause. A lane that an edge does not have
-    /// counts as its lowest there.
-    pub lane: u8,
-    /// Fairness bucket, below 64; a larger number stops the source with the cause. An edge with fewer buckets takes it
-    /// modulo their number.
-    pub bucket: u8,
-    /// When the record expires; `Time::MAX` for never.
-    pub deadline: Time,
-}
-
-impl Default for Class {
-    fn default() -> Self {
-        Self { lane: 0, bucket: 0, deadline: Time::MAX }
-    }
-}
-
-/// Says for each row of a payload how to schedule it.
-pub trait Classifier<P>: Send + 'static {
-    /// Pushes one class a row, in row order.
-    fn classify(&mut self, payload: &P, now: Time, classes: &mut Vec<Class>);
-}
-
 /// How a source is read.
 pub(crate) struct IngressSettings<P> {
     /// A batch is closed at this weight.
@@ -165,16 +143,6 @@ pub(crate) struct IngressSettings<P> {
     pub(crate) classifier: Option<Box<dyn Classifier<P>>>,
     /// Whether records settle; without, nobody hears what became of them.
     pub(crate) acks: bool,
-}
-
-/// A part of a read that shares one class.
-struct Part<P, Pos> {
-    payload: P,
-    lease: Lease,
-    meta: Meta,
-    position: Option<Pos>,
-    /// Whether the source is to hear when this part has settled.
-    watched: bool,
 }
 
 /// Reads a [`Source`] for a stage.
@@ -313,80 +281,6 @@ impl<S: Source> SourceInlet<S> {
         }
         split_by_class(part, &self.classes, &mut self.parts);
         Ok(())
-    }
-}
-
-/// What is wrong with the classes of `rows` rows.
-fn fault_of(classes: &[Class], rows: Records, lanes: u8) -> Option<String> {
-    if Records::from(classes.len()) != rows {
-        return Some(format!("{} classes for {rows}; give one for each row", classes.len()));
-    }
-    let (lane, bucket) = classes.iter().fold((0, 0), |most, class| (class.lane.max(most.0), class.bucket.max(most.1)));
-    if lane >= lanes {
-        return Some(format!("lane {lane}; give a lane of 0 to {}", lanes - 1));
-    }
-    let last = MAX_BUCKETS - 1;
-    (bucket > last)
-        .then(|| format!("bucket {bucket}; give a bucket of 0 to {last}, such as a hash modulo {MAX_BUCKETS}"))
-}
-
-/// Splits a read into one part for each lane and bucket that occurs in it. The position travels with the last part:
-/// it must not be committed before every part is settled, and parts settle in the order in which they were opened.
-fn split_by_class<P: Payload, Pos>(whole: Part<P, Pos>, classes: &[Class], parts: &mut VecDeque<Part<P, Pos>>) {
-    let Part { mut payload, mut lease, meta, position, watched } = whole;
-    let first = parts.len();
-    let mut columns: Vec<Vec<Time>> = Vec::new();
-    let mut rows = classes;
-    while let Some(class) = rows.first() {
-        let run = rows.iter().take_while(|next| (next.lane, next.bucket) == (class.lane, class.bucket)).count();
-        let rest = payload.split_off(Records::from(run));
-        let rest_lease = lease.split(rest.retained_bytes());
-        let piece = std::mem::replace(&mut payload, rest);
-        let piece_lease = std::mem::replace(&mut lease, rest_lease);
-        let deadlines = rows[..run].iter().map(|row| row.deadline);
-        let same = parts
-            .iter_mut()
-            .skip(first)
-            .position(|part| (part.meta.lane, part.meta.bucket) == (class.lane, class.bucket));
-        let leftover = match same {
-            Some(index) => join(&mut parts[first + index], piece, piece_lease, &mut columns[index], deadlines),
-            None => Some((piece, piece_lease, deadlines.collect())),
-        };
-        if let Some((payload, lease, column)) = leftover {
-            let meta = Meta { lane: class.lane, bucket: class.bucket, ..meta.clone() };
-            parts.push_back(Part { payload, lease, meta, position: None, watched });
-            columns.push(column);
-        }
-        rows = &rows[run..];
-    }
-    for (part, column) in parts.iter_mut().skip(first).zip(columns) {
-        part.meta.deadlines = Deadlines::from_column(column);
-    }
-    if let Some(last) = parts.back_mut() {
-        last.position = position;
-    }
-}
-
-/// Joins a run of rows to the part of its class, or gives it back when the payloads cannot be joined.
-fn join<P: Payload, Pos>(
-    part: &mut Part<P, Pos>,
-    piece: P,
-    lease: Lease,
-    column: &mut Vec<Time>,
-    deadlines: impl Iterator<Item = Time>,
-) -> Option<(P, Lease, Vec<Time>)> {
-    match part.lease.merge(lease) {
-        Err(lease) => Some((piece, lease, deadlines.collect())),
-        Ok(()) => match part.payload.append(piece) {
-            Ok(()) => {
-                column.extend(deadlines);
-                None
-            }
-            Err(piece) => {
-                let lease = part.lease.split(piece.retained_bytes());
-                Some((piece, lease, deadlines.collect()))
-            }
-        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! Everything here is for tokio's paused time (`#[tokio::test(start_paused = true)]`): waiting takes no real time, and
 //! what does not happen within an hour of the runtime's time counts as hung.
 
+mod account;
 pub mod cancel;
 mod context;
 pub mod peers;
@@ -13,6 +14,7 @@ mod source;
 use std::future::Future;
 use std::time::Duration;
 
+pub use account::{assert_balanced, balanced, ended};
 pub use cancel::{Cut, drop_at_every_await};
 pub use context::{lone_context, set_time};
 pub use sink::{ProbeSink, TestSink};

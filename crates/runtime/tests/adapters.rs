@@ -20,18 +20,9 @@ use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tidegate_flow::queue::Level;
 use tidegate_flow::{Cause, EdgeSpec, Items, Nack, OnFull, Outcome, Settled, Weight};
 use tidegate_runtime::edge::SendError;
-use tidegate_runtime::testkit::{TestSink, peers, settle};
+use tidegate_runtime::testkit::{TestSink, peers, settle, balanced, ended};
 use tidegate_runtime::{Pipeline, PipelineBuilder, PipelineEnd, Report, SinkOptions, SinkPolicy, sink, source};
 use tower_service::Service;
-
-fn balanced(report: Report) -> Report {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
-}
 
 async fn run(builder: &PipelineBuilder) -> Report {
     balanced(builder.build().unwrap().start().wait().await)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidegate_flow::{
     Account, Bytes, Cause, EdgeSpec, GroupOutcome, GroupWatch, Items, OnFull, Outcome, Weight, kib, mib,
 };
+use tidegate_runtime::testkit::{balanced, ended};
 use tidegate_runtime::records::records;
 use tidegate_runtime::sink::Collected;
 use tidegate_runtime::{
@@ -28,13 +29,7 @@ fn collecting(builder: &PipelineBuilder, spec: impl Into<EdgeSpec>) -> (Port<Num
 }
 
 async fn run(builder: &PipelineBuilder) -> Report {
-    let report = builder.build().unwrap().start().wait().await;
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
+    balanced(builder.build().unwrap().start().wait().await)
 }
 
 /// Multiples of 2 to branch 0, of 3 to branch 1, of 5 to branch 2, and the rest nowhere.

@@ -11,14 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, NackKind, OnFull, Outcome, Settled, StageState, Weight, kib};
+use tidegate_runtime::testkit::{assert_balanced};
 use tidegate_runtime::{
-    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Report, Sink, SinkOptions, SinkPolicy, Source,
+    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Sink, SinkOptions, SinkPolicy, Source,
     Supervision, sink, source,
 };
-
-fn assert_balanced(report: &Report) {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-}
 
 /// A sink that never answers.
 struct Stuck;

@@ -11,17 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{EdgeSpec, Items, Nack, OnFull, Outcome, Weight, kib, mib};
-use tidegate_runtime::{Branch, Pipeline, PipelineEnd, Report, sink, source};
+use tidegate_runtime::testkit::{assert_balanced};
+use tidegate_runtime::{Branch, Pipeline, PipelineEnd, sink, source};
 
 /// A sink that keeps what it is given.
 fn collect<T: Send + 'static>() -> (Arc<Mutex<Vec<T>>>, impl FnMut(T) + Send + 'static) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&kept);
     (kept, move |record| sink.lock().unwrap().push(record))
-}
-
-fn assert_balanced(report: &Report) {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
 }
 
 #[tokio::test(start_paused = true)]

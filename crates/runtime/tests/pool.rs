@@ -12,20 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{EdgeSpec, Items, Meta, Nack, Outcome, Weight};
-use tidegate_runtime::testkit::TestSource;
+use tidegate_runtime::testkit::{TestSource, balanced, ended};
 use tidegate_runtime::{
-    Accepted, BatchLimits, Pipeline, PipelineBuilder, PipelineEnd, Report, Sink, SinkOptions, SinkPolicy, sink, source,
+    Accepted, BatchLimits, Pipeline, PipelineBuilder, PipelineEnd, Sink, SinkOptions, SinkPolicy, sink, source,
 };
 use tokio::time::Instant;
-
-fn balanced(report: Report) -> Report {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
-}
 
 /// A pipeline whose batches have one record each.
 fn builder() -> PipelineBuilder {

@@ -12,20 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, NackKind, OnFull, Outcome, Payload, Settled, Weight};
-use tidegate_runtime::testkit::{TestSink, TestSource, settle};
+use tidegate_runtime::testkit::{TestSink, TestSource, settle, balanced, ended};
 use tidegate_runtime::{
-    Accepted, Branch, Class, Pipeline, PipelineBuilder, Report, Sink, SinkOptions, SinkPolicy, SourceOptions, sink,
+    Accepted, Branch, Class, Pipeline, PipelineBuilder, Sink, SinkOptions, SinkPolicy, SourceOptions, sink,
     source,
 };
-
-fn balanced(report: Report) -> Report {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
-}
 
 /// A pipeline that reads in batches of `records`.
 fn builder(records: u64) -> PipelineBuilder {

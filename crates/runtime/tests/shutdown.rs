@@ -13,20 +13,11 @@ use std::time::Duration;
 use tidegate_flow::{Budget, Cause, EdgeSpec, Nack, Outcome, Settled, Weight, mib};
 use tidegate_runtime::edge::{EdgeRx, EdgeTx, PressureWatch, edge};
 use tidegate_runtime::testkit::peers::{grants_then_vanishes, panicker};
-use tidegate_runtime::testkit::{Cut, TestSink, TestSource, drop_at_every_await, settle};
+use tidegate_runtime::testkit::{Cut, TestSink, TestSource, drop_at_every_await, settle, balanced, ended};
 use tidegate_runtime::{
-    Branch, KillSwitch, Pipeline, PipelineBuilder, PipelineEnd, Report, Running, SinkOptions, SinkPolicy,
+    Branch, KillSwitch, Pipeline, PipelineBuilder, PipelineEnd, Running, SinkOptions, SinkPolicy,
     SourceOptions, Supervision, sink, source,
 };
-
-fn balanced(report: Report) -> Report {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
-}
 
 fn builder(shared: &Budget) -> PipelineBuilder {
     Pipeline::builder("shutdown").batch(Weight::new(10, 1 << 16)).budget_within(shared, mib(16))

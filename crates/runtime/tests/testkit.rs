@@ -11,17 +11,8 @@ use std::time::Duration;
 
 use tidegate_flow::{Cause, EdgeSpec, Nack, Outcome, Weight, kib, mib};
 use tidegate_runtime::testkit::peers::{self, Ballast};
-use tidegate_runtime::testkit::{TestSink, TestSource, settle};
-use tidegate_runtime::{Pipeline, PipelineEnd, Report, SinkOptions, SinkPolicy, sink, source};
-
-fn balanced(report: Report) -> Report {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
-}
+use tidegate_runtime::testkit::{TestSink, TestSource, settle, balanced, ended};
+use tidegate_runtime::{Pipeline, PipelineEnd, SinkOptions, SinkPolicy, sink, source};
 
 #[tokio::test(start_paused = true)]
 async fn a_script_is_read_push_by_push_and_told_what_settled() {

@@ -1,5 +1,8 @@
 //! One account per edge and per holding: what it has reserved, what it uses, what it owes, and who waits for room.
 
+mod state;
+mod transfer;
+
 use std::fmt;
 use std::task::{Context, Poll};
 
@@ -10,6 +13,7 @@ use super::pool::Pool;
 use super::spec::{AccountKind, AccountSpec, OverBudget};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::units::Bytes;
+use state::State;
 
 /// The account of an edge or a holding. A handle; clones refer to the same account.
 ///
@@ -23,58 +27,6 @@ struct Inner {
     kind: AccountKind,
     pool: Arc<Pool>,
     state: Mutex<State>,
-}
-
-/// `debt <= min(overdraft, used)`; committed for this account: `max(minimum, used - debt) + overdraft`.
-struct State {
-    /// What is reserved, but for the overdraft: the maximum where one is set.
-    minimum: Bytes,
-    maximum: Option<Bytes>,
-    overdraft: Bytes,
-    used: Bytes,
-    debt: Bytes,
-    peak: Bytes,
-    refused: u64,
-    parked: Parked,
-}
-
-impl State {
-    /// What is charged to the minimum and to floating memory.
-    #[inline]
-    fn own(&self) -> Bytes {
-        self.used - self.debt
-    }
-
-    /// What is committed for an account that has charged `own`.
-    #[inline]
-    fn covers(&self, own: Bytes) -> Bytes {
-        own.max(self.minimum)
-    }
-
-    /// The floating memory needed to charge `bytes` more; `None` where the account may not.
-    #[inline]
-    fn needs(&self, bytes: Bytes) -> Option<Bytes> {
-        let own = self.own() + bytes;
-        let within = self.debt.is_zero() && self.maximum.is_none_or(|maximum| own <= maximum);
-        within.then(|| self.covers(own) - self.covers(self.own()))
-    }
-
-    /// Charges `bytes`, `debt` of them to the overdraft.
-    #[inline]
-    fn charge(&mut self, bytes: Bytes, debt: Bytes) {
-        self.used += bytes;
-        self.debt += debt;
-        self.peak = self.peak.max(self.used);
-    }
-
-    /// Gives back `bytes`, the debt first; returns the floating memory that this sets free.
-    #[inline]
-    fn give_back(&mut self, bytes: Bytes) -> Bytes {
-        let before = self.covers(self.own());
-        self.debt = self.debt.saturating_sub(bytes);
-        self.used -= bytes;
-        before - self.covers(self.own())
-    }
 }
 
 impl Account {
@@ -334,77 +286,6 @@ impl Account {
         drop(state);
         self.0.pool.uncommit(floating);
         parked.wake();
-    }
-
-    /// Moves a charge of `bytes` from this account to `to`, or changes nothing.
-    ///
-    /// Both accounts are locked, so that floating memory which the charge holds here can go with it: a full budget
-    /// never stops a batch that moves on. Between two pools it is charged there first and given back here then.
-    pub(super) fn move_to(&self, to: &Self, bytes: Bytes) -> Result<(), OverBudget> {
-        if bytes.is_zero() || self.is(to) {
-            return Ok(());
-        }
-        let states = self.lock_both(to);
-        self.move_locked(to, bytes, states)
-    }
-
-    /// Moves a charge as [`move_to`](Self::move_to) does, where `to` then uses no more than its minimum. Says whether.
-    pub(super) fn move_within_minimum(&self, to: &Self, bytes: Bytes) -> bool {
-        if bytes.is_zero() {
-            return true;
-        }
-        let states = self.lock_both(to);
-        let to_state = &states.1;
-        let within = to_state.debt.is_zero() && to_state.used + bytes <= to_state.minimum;
-        within && self.move_locked(to, bytes, states).is_ok()
-    }
-
-    fn move_locked<'a>(
-        &'a self,
-        to: &'a Self,
-        bytes: Bytes,
-        (mut from_state, mut to_state): (MutexGuard<'a, State>, MutexGuard<'a, State>),
-    ) -> Result<(), OverBudget> {
-        let same_pool = Arc::ptr_eq(&self.0.pool, &to.0.pool);
-        let needed = to_state.needs(bytes);
-        let set_free = {
-            let before = from_state.covers(from_state.own());
-            let repaid = bytes.min(from_state.debt);
-            before - from_state.covers(from_state.own() - (bytes - repaid))
-        };
-        let carried = if same_pool { set_free.min(needed.unwrap_or(Bytes::ZERO)) } else { Bytes::ZERO };
-        match needed {
-            Some(floating) if to.0.pool.commit(floating - carried) => {}
-            _ => {
-                drop(from_state);
-                return Err(to.refuse(to_state, bytes, Bytes::ZERO));
-            }
-        }
-        to_state.charge(bytes, Bytes::ZERO);
-        from_state.give_back(bytes);
-        if !same_pool {
-            to.0.pool.count_used(bytes);
-            self.0.pool.uncount_used(bytes);
-        }
-        let parked = from_state.parked.take();
-        drop((from_state, to_state));
-        self.0.pool.uncommit(set_free - carried);
-        parked.wake();
-        Ok(())
-    }
-
-    /// The states of both, locked in the order of their numbers.
-    #[inline]
-    fn lock_both<'a>(&'a self, to: &'a Self) -> (MutexGuard<'a, State>, MutexGuard<'a, State>) {
-        // Accounts of two trees may have the same number; their addresses differ.
-        let order = |account: &Self| (account.0.id, std::ptr::from_ref(&*account.0).addr());
-        if order(self) < order(to) {
-            let from_state = self.state();
-            (from_state, to.state())
-        } else {
-            let to_state = to.state();
-            (self.state(), to_state)
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use tidegate_flow::queue::{Control, ControlFull, Level, Load, Offer, OnFull, Pro
 use tidegate_flow::{Cause, Records, Weight};
 
 use super::clock::EdgeClock;
-use super::error::{BindError, SendError, Sent, TooManyWatches};
+use super::error::{SendError, Sent, TooManyWatches};
 use super::handle::{EdgeHandle, PressureWatch};
 use super::pending::{ReadyFuture, SendFuture, Timer};
 use super::shared::{After, Shared};
@@ -27,21 +27,21 @@ const LEAST: Weight = Weight::new(1, 1);
 /// The longest wait of `block { max }` goes on through futures that are dropped: it counts from when the batch was first
 /// offered until it is sent, has timed out, or [`cancel`](Self::cancel) says that it was given up.
 pub struct EdgeTx<B: Load> {
-    shared: Arc<Shared<B>>,
+    pub(super) shared: Arc<Shared<B>>,
     id: ProducerId,
-    when_full: OnFull,
+    pub(super) when_full: OnFull,
     lane: Option<u8>,
     pub(super) clock: std::sync::Arc<dyn EdgeClock>,
-    divert: Option<Box<EdgeTx<B>>>,
+    pub(super) divert: Option<Box<EdgeTx<B>>>,
     timer: Timer,
-    after: After<B>,
+    pub(super) after: After<B>,
     /// A claim or a watch may be registered under `id`.
     pending: bool,
 }
 
 /// Whether an operation waits.
 #[derive(Copy, Clone)]
-enum Mode<'a> {
+pub(super) enum Mode<'a> {
     Wait(&'a Waker),
     Try,
 }
@@ -193,26 +193,6 @@ impl<B: Load> EdgeTx<B> {
         self
     }
 
-    /// Where batches go that do not fit. The policy of the target applies to them: if that is to block, a full target
-    /// blocks this producer. Nothing is lost silently.
-    ///
-    /// # Errors
-    /// Where this edge does not divert, or the target leads back here.
-    pub fn bind_divert(&mut self, target: EdgeTx<B>) -> Result<(), BindError> {
-        if self.when_full != OnFull::Divert {
-            return Err(BindError::NotDiverting { edge: self.name() });
-        }
-        let mut next = Some(&target);
-        while let Some(tx) = next {
-            if Arc::ptr_eq(&tx.shared, &self.shared) {
-                return Err(BindError::Loop { edge: self.name(), target: target.name() });
-            }
-            next = tx.divert.as_deref();
-        }
-        self.divert = Some(Box::new(target));
-        Ok(())
-    }
-
     /// Reads the time from `clock` and tells it what this end waits for. Same epoch as the edge's own clock.
     pub fn set_clock(&mut self, clock: std::sync::Arc<dyn EdgeClock>) {
         self.clock = clock;
@@ -258,7 +238,7 @@ impl<B: Load> EdgeTx<B> {
 
     /// One offer under one lock; once more for each time that its memory must come from victims.
     #[inline]
-    fn offer(&mut self, mode: Mode<'_>, slot: &mut Option<B>) -> Offer {
+    pub(super) fn offer(&mut self, mode: Mode<'_>, slot: &mut Option<B>) -> Offer {
         let (now, id, lane) = (self.clock.now(), self.id, self.lane);
         let Self { shared, after, .. } = self;
         let budget = shared.budget.as_deref();
@@ -318,45 +298,13 @@ impl<B: Load> EdgeTx<B> {
         }
     }
 
-    /// The edge is full: to the other edge, or here after all if room comes first.
-    fn poll_divert(&mut self, cx: &mut Context<'_>, slot: &mut Option<B>) -> Poll<Result<Sent, SendError>> {
-        let weight = slot.as_ref().map_or(Weight::ZERO, Load::weight);
-        let Some(target) = &mut self.divert else {
-            return Poll::Ready(Err(SendError::NoDivert { edge: self.name() }));
-        };
-        if let Poll::Ready(sent) = target.poll_send_untimed(cx, slot) {
-            self.cancel();
-            return Poll::Ready(sent.map(|sent| self.count_diverted(weight, sent)));
-        }
-        if self.poll_room(cx, weight).is_ready() && self.offer(Mode::Wait(cx.waker()), slot) == Offer::Admitted {
-            self.cancel();
-            return Poll::Ready(Ok(Sent::Enqueued));
-        }
-        Poll::Pending
-    }
-
-    fn try_divert(&mut self, slot: &mut Option<B>) -> Result<Sent, SendError> {
-        let weight = slot.as_ref().map_or(Weight::ZERO, Load::weight);
-        let Some(target) = &mut self.divert else { return Err(SendError::NoDivert { edge: self.name() }) };
-        let sent = target.try_send(slot)?;
-        Ok(self.count_diverted(weight, sent))
-    }
-
-    fn count_diverted(&mut self, weight: Weight, sent: Sent) -> Sent {
-        if sent == Sent::Nothing {
-            return sent;
-        }
-        self.shared.step(&mut self.after, |state| state.queue.count_diverted(weight.records));
-        Sent::Diverted
-    }
-
     /// Counts records as shed for want of memory, without offering them.
     pub(crate) fn count_unpaid(&mut self, records: Records) {
         self.shared.step(&mut self.after, |state| state.queue.count_unpaid(records));
     }
 
     #[inline]
-    fn poll_room(&mut self, cx: &mut Context<'_>, weight: Weight) -> Poll<()> {
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>, weight: Weight) -> Poll<()> {
         let (id, lane) = (self.id, self.lane);
         let ready = self.shared.step(&mut self.after, |state| {
             let ready = state.queue.poll_room(id, lane, weight);

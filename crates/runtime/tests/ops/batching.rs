@@ -104,7 +104,7 @@ async fn no_record_waits_longer_than_the_linger_time() {
     assert!(before < 5, "{before}");
     assert_eq!(after, 5);
     let report = running.wait().await;
-    crate::check(&report);
+    crate::assert_balanced(&report);
     assert_eq!(seen.rows(), [0, 1, 2, 3, 4, 5]);
 }
 

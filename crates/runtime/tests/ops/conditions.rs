@@ -22,7 +22,7 @@ async fn a_kill_switch_ends_one_branch_and_what_it_had_taken_is_delivered() {
     tokio::time::sleep(millis(455)).await;
     switch.shut();
     let report = running.wait().await;
-    check(&report);
+    assert_balanced(&report);
     assert_eq!(report.end, PipelineEnd::Completed, "{report}");
     assert_eq!(left_seen.rows().len(), 100);
     assert_eq!(right_seen.rows().iter().map(Vec::len).collect::<Vec<_>>(), [30, 16], "the open group is flushed");
@@ -45,7 +45,7 @@ async fn a_kill_switch_right_behind_a_source_ends_it() {
     tokio::time::sleep(millis(1_015)).await;
     switch.shut();
     let report = running.wait().await;
-    check(&report);
+    assert_balanced(&report);
     let mut rows = seen.rows();
     rows.sort_unstable();
     assert_eq!(rows, (0..rows.len() as u64).collect::<Vec<_>>(), "what was read is delivered whole");

@@ -18,7 +18,8 @@ mod throttling;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate_flow::{Items, Meta, Nack, Outcome, Weigh};
+use tidegate_flow::{Items, Meta, Nack, Weigh};
+use tidegate_runtime::testkit::{assert_balanced, ended};
 use tidegate_runtime::{Accepted, PipelineBuilder, PipelineEnd, Report, Sink};
 use tokio::time::Instant;
 
@@ -28,24 +29,15 @@ async fn run(builder: &PipelineBuilder) -> Report {
     let budget = pipeline.budget().clone();
     let report = tokio::time::timeout(Duration::from_secs(3_600), pipeline.start().wait()).await;
     let report = report.expect("the pipeline ends within an hour of virtual time");
-    check(&report);
+    assert_balanced(&report);
     assert_eq!(budget.used().get(), 0, "memory is given back\n{report}");
     report
-}
-
-fn check(report: &Report) {
-    report.ledger.check().unwrap_or_else(|imbalance| panic!("{imbalance}\n{report}"));
-    assert!(report.ledger.total().in_flight.is_zero(), "{report}");
 }
 
 async fn complete(builder: &PipelineBuilder) -> Report {
     let report = run(builder).await;
     assert_eq!(report.end, PipelineEnd::Completed, "{report}");
     report
-}
-
-fn ended(report: &Report, outcome: Outcome) -> u64 {
-    report.ledger.total().ended.get(outcome).get()
 }
 
 /// The counters of a stage or edge.
