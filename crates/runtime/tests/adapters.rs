@@ -20,7 +20,7 @@ use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tidegate_flow::queue::Level;
 use tidegate_flow::{Cause, EdgeSpec, Items, Nack, OnFull, Outcome, Settled, Weight};
 use tidegate_runtime::edge::SendError;
-use tidegate_runtime::testkit::{TestSink, peers, settle, balanced, ended};
+use tidegate_runtime::testkit::{TestSink, balanced, ended, peers, settle};
 use tidegate_runtime::{Pipeline, PipelineBuilder, PipelineEnd, Report, SinkOptions, SinkPolicy, sink, source};
 use tower_service::Service;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tidegate_flow::{
     Account, Bytes, Cause, EdgeSpec, GroupOutcome, GroupWatch, Items, OnFull, Outcome, Weight, kib, mib,
 };
-use tidegate_runtime::testkit::{balanced, ended};
 use tidegate_runtime::records::records;
 use tidegate_runtime::sink::Collected;
+use tidegate_runtime::testkit::{balanced, ended};
 use tidegate_runtime::{
     BatchLimits, BoxTransform, BranchSet, Chooser, Companion, Intake, NoCommit, Pipeline, PipelineBuilder, Port, Pull,
     Readiness, Report, Source, SourceContext, SourceOptions, sink, source,

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, NackKind, OnFull, Outcome, Settled, StageState, Weight, kib};
-use tidegate_runtime::testkit::{assert_balanced};
+use tidegate_runtime::testkit::assert_balanced;
 use tidegate_runtime::{
-    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Sink, SinkOptions, SinkPolicy, Source,
-    Supervision, sink, source,
+    Accepted, Committer, Pipeline, PipelineEnd, Pull, Readiness, Sink, SinkOptions, SinkPolicy, Source, Supervision,
+    sink, source,
 };
 
 /// A sink that never answers.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{EdgeSpec, Items, Nack, OnFull, Outcome, Weight, kib, mib};
-use tidegate_runtime::testkit::{assert_balanced};
+use tidegate_runtime::testkit::assert_balanced;
 use tidegate_runtime::{Branch, Pipeline, PipelineEnd, sink, source};
 
 /// A sink that keeps what it is given.

@@ -12,10 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, NackKind, OnFull, Outcome, Payload, Settled, Weight};
-use tidegate_runtime::testkit::{TestSink, TestSource, settle, balanced, ended};
+use tidegate_runtime::testkit::{TestSink, TestSource, balanced, ended, settle};
 use tidegate_runtime::{
-    Accepted, Branch, Class, Pipeline, PipelineBuilder, Sink, SinkOptions, SinkPolicy, SourceOptions, sink,
-    source,
+    Accepted, Branch, Class, Pipeline, PipelineBuilder, Sink, SinkOptions, SinkPolicy, SourceOptions, sink, source,
 };
 
 /// A pipeline that reads in batches of `records`.

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tidegate_flow::{Budget, Cause, EdgeSpec, Nack, Outcome, Settled, Weight, mib};
 use tidegate_runtime::edge::{EdgeRx, EdgeTx, PressureWatch, edge};
 use tidegate_runtime::testkit::peers::{grants_then_vanishes, panicker};
-use tidegate_runtime::testkit::{Cut, TestSink, TestSource, drop_at_every_await, settle, balanced, ended};
+use tidegate_runtime::testkit::{Cut, TestSink, TestSource, balanced, drop_at_every_await, ended, settle};
 use tidegate_runtime::{
-    Branch, KillSwitch, Pipeline, PipelineBuilder, PipelineEnd, Running, SinkOptions, SinkPolicy,
-    SourceOptions, Supervision, sink, source,
+    Branch, KillSwitch, Pipeline, PipelineBuilder, PipelineEnd, Running, SinkOptions, SinkPolicy, SourceOptions,
+    Supervision, sink, source,
 };
 
 fn builder(shared: &Budget) -> PipelineBuilder {

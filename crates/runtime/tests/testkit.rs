@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tidegate_flow::{Cause, EdgeSpec, Nack, Outcome, Weight, kib, mib};
 use tidegate_runtime::testkit::peers::{self, Ballast};
-use tidegate_runtime::testkit::{TestSink, TestSource, settle, balanced, ended};
+use tidegate_runtime::testkit::{TestSink, TestSource, balanced, ended, settle};
 use tidegate_runtime::{Pipeline, PipelineEnd, SinkOptions, SinkPolicy, sink, source};
 
 #[tokio::test(start_paused = true)]

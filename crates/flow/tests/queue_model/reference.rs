@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use tidegate_flow::{Time, Weight};
 use tidegate_flow::queue::EdgeSpec;
+use tidegate_flow::{Time, Weight};
 
 /// What the model knows of a batch in the edge.
 #[derive(Clone, Debug)]
