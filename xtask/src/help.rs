@@ -89,10 +89,14 @@ cargo xtask bench core|program [--json] [--smoke]
 
 core: runs `cargo bench -p tidegate --bench core` and passes the arguments on.
 program: builds a release of the program and runs it between a sender and a receiver, beside a bare program that only
-reads and writes; CPU time by the operating system's accounting (Linux).
+reads and writes, and beside rsyslog and syslog-ng where these are installed; CPU time by the operating system's
+accounting (Linux).
 
-  --json     one object a line: name, value, unit, baseline
-  --smoke    a few iterations, to see that everything runs; the figures mean nothing
+  --json        one object a line: name, value, unit, baseline
+  --smoke       a few iterations, to see that everything runs; the figures mean nothing
+  --only NAME   the rows whose name begins so
+  --records N   program: how many records (256 bytes each) a row carries; 4 million
+  --turns N     program: how often each row is run; the median counts; 5
 
 Examples
   cargo xtask bench core

@@ -92,10 +92,11 @@ impl Book {
 
     fn print(&self) {
         let get = |cell: &AtomicU64| cell.load(Relaxed);
+        // Read first: the numbers of so many records are noted by then, while others may still come in.
+        let records = get(&self.records);
         let unique: u64 = self.seen.iter().map(|word| u64::from(get(word).count_ones())).sum();
         println!(
-            "{{\"records\":{},\"unique\":{unique},\"repeated\":{},\"foreign\":{},\"micros\":{},\"p50_us\":{},\"p99_us\":{}}}",
-            get(&self.records),
+            "{{\"records\":{records},\"unique\":{unique},\"repeated\":{},\"foreign\":{},\"micros\":{},\"p50_us\":{},\"p99_us\":{}}}",
             get(&self.repeated),
             get(&self.foreign),
             get(&self.last).saturating_sub(get(&self.first)),
