@@ -52,6 +52,7 @@ mod decode;
 mod diagnostic;
 mod engine;
 mod functions;
+mod limits;
 mod judge;
 mod lower;
 mod plan;
@@ -59,7 +60,8 @@ mod program;
 mod steps;
 mod verdict;
 
-pub use compile::{NESTING_MAX, Options, SOURCE_MAX_BYTES, Timezone, UnknownTimezone};
+pub use compile::{Options, Timezone, UnknownTimezone};
+pub use limits::{CHAIN_MAX, INDEX_MAX, NESTING_MAX, PATH_MAX, SOURCE_MAX_BYTES};
 pub use condition::{Condition, Failure};
 pub use decode::RECORD_MAX_BYTES;
 pub use diagnostic::{Diagnostic, Label, Severity};
