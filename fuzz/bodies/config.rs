@@ -2,9 +2,9 @@
 
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_config::load::{Given, load_texts};
-use tidegate_config::{Code, plan};
 use tidegate_config::problem::{Look, problems_to_json, render};
 use tidegate_config::tree::Format;
+use tidegate_config::{Code, plan};
 
 /// The first byte chooses the format; the rest is the text of the file.
 pub(crate) fn check(bytes: &[u8]) {
@@ -12,7 +12,8 @@ pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let format = [Format::Yaml, Format::Toml, Format::Json][usize::from(*first) % 3];
     let variable = |name: &str| (name == "HOME").then(|| "/home".to_owned());
-    let planned = plan(load_texts(&[Given { name: "a", format, text }], &variable), &BuildContext::new("data"), Depth::Values);
+    let planned =
+        plan(load_texts(&[Given { name: "a", format, text }], &variable), &BuildContext::new("data"), Depth::Values);
     let problems = &planned.problems;
     assert!(planned.plan.is_some() || problems.has_errors(), "no plan and no error:\n{text}");
     for problem in problems.sorted() {

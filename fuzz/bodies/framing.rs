@@ -25,7 +25,9 @@ pub(crate) fn check(bytes: &[u8]) {
 
 /// Reads the stream the way a source does.
 fn read(stream: &[u8], reads: &[usize], mut framer: Framer, most: usize, slab: usize) -> Cut {
-    let Some(account) = Budget::new(mib(16)).account("fuzz", AccountSpec::holding(mib(8))).ok() else { return (Vec::new(), 0) };
+    let Some(account) = Budget::new(mib(16)).account("fuzz", AccountSpec::holding(mib(8))).ok() else {
+        return (Vec::new(), 0);
+    };
     let pool = SlabPool::new(account, slab, 2);
     let origin = Arc::new(Origin::new("fuzz", Timestamp::default()));
     let (mut rows, mut rest) = (Rows::default(), stream);

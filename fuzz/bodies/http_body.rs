@@ -48,7 +48,8 @@ pub(crate) fn check(bytes: &[u8]) {
     if let Ok(records) = &found {
         assert!(records.iter().map(Vec::len).sum::<usize>() <= MOST, "more than the limit came out");
         if cut >= 2 {
-            let is_object = |record: &Vec<u8>| json::validate(record).is_ok() && json::kind(record) == json::Kind::Object;
+            let is_object =
+                |record: &Vec<u8>| json::validate(record).is_ok() && json::kind(record) == json::Kind::Object;
             assert!(records.iter().all(is_object), "a record is no object");
         }
     }
@@ -63,9 +64,9 @@ fn whole(cut: usize, plain: &[u8], found: Result<Vec<Vec<u8>>, String>) {
         0 => assert_eq!(found, Ok(if plain.is_empty() { Vec::new() } else { vec![plain.to_vec()] })),
         1 => assert_eq!(found, Ok(lines(plain).map(<[u8]>::to_vec).collect())),
         _ => {
-            let values: Option<Vec<serde_json::Value>> = found.ok().map(|records| {
-                records.iter().filter_map(|record| serde_json::from_slice(record).ok()).collect()
-            });
+            let values: Option<Vec<serde_json::Value>> = found
+                .ok()
+                .map(|records| records.iter().filter_map(|record| serde_json::from_slice(record).ok()).collect());
             let (Some(values), Some(model)) = (values, model(cut, plain)) else { return };
             assert_eq!(values, model);
         }

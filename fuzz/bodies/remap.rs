@@ -21,7 +21,11 @@ pub(crate) fn check(bytes: &[u8]) {
             assert!(!found.is_empty(), "refused without a word");
             for one in found {
                 assert!(!one.message.is_empty());
-                assert!(one.range.end <= source.len() && one.range.start <= one.range.end, "{:?} in {source}", one.range);
+                assert!(
+                    one.range.end <= source.len() && one.range.start <= one.range.end,
+                    "{:?} in {source}",
+                    one.range
+                );
             }
         }
         Ok(done) if !LEFT_OUT.iter().any(|word| source.contains(word)) => compare(source, record, done.program),

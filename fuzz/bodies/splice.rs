@@ -13,8 +13,20 @@ use crate::tree;
 const KEYS: [&str; 7] = ["a", "b", "level", "d e", "é\"", "", "\\"];
 /// The same as they may stand in a text.
 const WRITTEN: [&str; 9] = ["a", "b", "level", "d e", "é\\\"", "", "\\\\", "\\u0061", "\\u006cevel"];
-const LEAVES: [&str; 12] =
-    ["0", "-1.50", "1e3", "true", "null", "\"\"", "\"x\\ny\"", "\"\\ud83d\\ude00\"", "[]", "{}", "\"}\"", "18446744073709551615"];
+const LEAVES: [&str; 12] = [
+    "0",
+    "-1.50",
+    "1e3",
+    "true",
+    "null",
+    "\"\"",
+    "\"x\\ny\"",
+    "\"\\ud83d\\ude00\"",
+    "[]",
+    "{}",
+    "\"}\"",
+    "18446744073709551615",
+];
 const SPACES: [&str; 5] = ["", "", " ", "\n", "\t \r"];
 /// How deep the random objects are, and the edits reach.
 const DEPTH: usize = 3;

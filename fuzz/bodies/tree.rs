@@ -52,9 +52,7 @@ pub(crate) fn remove(value: &mut Value, path: &[Segment]) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     match (first, value) {
         (Segment::Field(key), Value::Object(map)) if rest.is_empty() => map.remove(key.name()).is_some(),
-        (Segment::Field(key), Value::Object(map)) => {
-            map.get_mut(key.name()).is_some_and(|inner| remove(inner, rest))
-        }
+        (Segment::Field(key), Value::Object(map)) => map.get_mut(key.name()).is_some_and(|inner| remove(inner, rest)),
         (Segment::Index(index), Value::Array(items)) => match place(*index, items.len()).filter(|at| *at < items.len())
         {
             Some(at) if rest.is_empty() => {

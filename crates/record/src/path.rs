@@ -226,7 +226,8 @@ impl Reader<'_> {
 
     fn index(&mut self) -> Result<Segment, PathError> {
         let end = self.rest().find(']').ok_or_else(|| self.error("an index without its closing bracket"))?;
-        let index: isize = self.rest()[1..end].parse().map_err(|_| self.error("expected a whole number in brackets"))?;
+        let index: isize =
+            self.rest()[1..end].parse().map_err(|_| self.error("expected a whole number in brackets"))?;
         if index.unsigned_abs() > INDEX_MAX {
             return Err(self.error("an index over 10000"));
         }
@@ -250,7 +251,17 @@ mod tests {
 
     #[test]
     fn an_error_names_its_place() {
-        for (text, at) in [("", 0), (".a.", 3), (".a[x]", 2), (".a[0", 2), (".\"a", 1), (".a-b", 2), (".a[0]b", 5), (".a[10001]", 2), (".a[-10001]", 2)] {
+        for (text, at) in [
+            ("", 0),
+            (".a.", 3),
+            (".a[x]", 2),
+            (".a[0", 2),
+            (".\"a", 1),
+            (".a-b", 2),
+            (".a[0]b", 5),
+            (".a[10001]", 2),
+            (".a[-10001]", 2),
+        ] {
             assert_eq!(Path::parse(text).map_err(|error| error.at), Err(at), "{text}");
         }
     }

@@ -180,7 +180,8 @@ impl Scan<'_> {
             return Ok(false);
         }
         let number = digits.iter().filter(|byte| byte.is_ascii_digit());
-        let number = number.fold(0_u64, |number, byte| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')));
+        let number =
+            number.fold(0_u64, |number, byte| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')));
         if number > INDEX_MAX {
             return Err(self.over(What::Index));
         }

@@ -2,7 +2,8 @@
 
 use tidegate_record::{Path, Rows};
 use tidegate_remap::{
-    CHAIN_MAX, Diagnostic, MISSING, NESTING_MAX, Options, PATH_MAX, Program, SOURCE_MAX_BYTES, Severity, Verdict, Verdicts,
+    CHAIN_MAX, Diagnostic, MISSING, NESTING_MAX, Options, PATH_MAX, Program, SOURCE_MAX_BYTES, Severity, Verdict,
+    Verdicts,
 };
 
 fn errors(source: &str) -> Vec<Diagnostic> {
@@ -131,6 +132,10 @@ fn an_index_out_of_a_record_cannot_make_it_any_size() {
     program.run(&mut rows, &mut verdicts);
     assert_eq!(rows.row(0).get(&Path::field("x")).as_deref(), Some(&b"[null,null,true]"[..]));
     for number in [1, 2] {
-        assert!(matches!(verdicts.of(number), Verdict::Failed(why) if why.contains("index")), "{:?}", verdicts.of(number));
+        assert!(
+            matches!(verdicts.of(number), Verdict::Failed(why) if why.contains("index")),
+            "{:?}",
+            verdicts.of(number)
+        );
     }
 }

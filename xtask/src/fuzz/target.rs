@@ -39,7 +39,8 @@ pub(super) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
     shell::run(&mut build)?;
 
     let found = workspace.target.join("fuzz").join(&target);
-    std::fs::create_dir_all(&found).map_err(|error| Fail::red(format!("cannot create {}: {error}", found.display())))?;
+    std::fs::create_dir_all(&found)
+        .map_err(|error| Fail::red(format!("cannot create {}: {error}", found.display())))?;
     let kept = home.join("corpus").join(&target);
     let mut search = std::process::Command::new(workspace.target.join("debug").join(&target));
     search.arg(format!("-max_total_time={seconds}"));

@@ -56,7 +56,9 @@ fn go_on(kind: &str, peer: &mut TcpStream, sent: &mut u64) -> bool {
         "long-line" => &[b'x'; 1 << 16],
         "deep" => &[b'['; 1 << 16],
         "garbage" => &noise(*sent),
-        "gzip" => b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n\x1f\x8b\x08 no gzip!",
+        "gzip" => {
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n\x1f\x8b\x08 no gzip!"
+        }
         _ => b"",
     };
     if !next.is_empty() {

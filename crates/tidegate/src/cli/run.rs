@@ -205,9 +205,8 @@ enum Ended {
 /// What components counted beside the records, as far as there was any of it: for the report.
 fn tallies(meters: &Meters) -> String {
     let counted = meters.all().into_iter().filter(|meter| meter.counter.get() > 0);
-    let lines: Vec<String> = counted
-        .map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get()))
-        .collect();
+    let lines: Vec<String> =
+        counted.map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get())).collect();
     if lines.is_empty() { String::new() } else { format!("\nbeside the records:\n{}", lines.join("\n")) }
 }
 

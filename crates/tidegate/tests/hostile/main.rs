@@ -46,8 +46,8 @@ fn a_line_of_100_mib_is_skipped_up_to_its_end_by_every_source_and_counted() {
 fn bytes_that_mean_nothing_are_records_or_are_counted() {
     let (raw, json, http) = (free_address(), free_address(), free_address());
     let sources = format!(
-        "  raw: {{ type: socket, mode: tcp, address: '{raw}', max_length: 4MiB }}
-  json: {{ type: socket, mode: tcp, address: '{json}', max_length: 4MiB, decoding: {{ codec: json }} }}
+        "  raw: {{ type: socket, mode: tcp, address: '{raw}', max_length: 2MiB }}
+  json: {{ type: socket, mode: tcp, address: '{json}', max_length: 2MiB, decoding: {{ codec: json }} }}
   http: {{ type: http_server, address: '{http}', decoding: {{ codec: json }} }}"
     );
     let program = Program::start("garbage", &sources);
@@ -82,10 +82,8 @@ fn bytes_that_mean_nothing_are_records_or_are_counted() {
 #[test]
 fn compressed_bodies_that_are_broken_or_swell_are_refused() {
     let http = free_address();
-    let program = Program::start(
-        "gzip",
-        &format!("  http: {{ type: http_server, address: '{http}', max_body_bytes: 2MiB }}"),
-    );
+    let program =
+        Program::start("gzip", &format!("  http: {{ type: http_server, address: '{http}', max_body_bytes: 2MiB }}"));
     let gzip = "Content-Encoding: gzip\r\n";
     // 1 MiB that would be 158.
     assert_eq!(post(http, gzip, &bomb(1 << 20)), 413);

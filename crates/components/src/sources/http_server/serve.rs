@@ -80,7 +80,7 @@ struct Counts {
     too_large: Counter,
     /// The head or the body did not arrive within `read_timeout`.
     late: Counter,
-    /// The head was no HTTP, or the body ended early.
+    /// The head was no HTTP, or the body broke off.
     broken: Counter,
     timed_out: Counter,
     duplicates: Counter,
@@ -92,7 +92,7 @@ impl Counts {
     fn no_request(&self, error: Option<hyper::Error>) {
         match error {
             Some(error) if error.is_timeout() => self.late.add(1),
-            Some(error) if error.is_parse() || error.is_incomplete_message() => self.broken.add(1),
+            Some(error) if error.is_parse() => self.broken.add(1),
             _ => {}
         }
     }

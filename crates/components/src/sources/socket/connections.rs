@@ -135,7 +135,9 @@ impl Connections {
         loop {
             match self.listener.poll_accept(task) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(_)) if self.waiting.len() + self.line.len() >= self.limit => self.counts.over_limit.add(1),
+                Poll::Ready(Ok(_)) if self.waiting.len() + self.line.len() >= self.limit => {
+                    self.counts.over_limit.add(1)
+                }
                 Poll::Ready(Ok((socket, peer))) => {
                     self.counts.opened.add(1);
                     self.waiting.push(Waiting(Some(Box::new(Connection::new(socket, peer, self.max_length)))));
