@@ -111,7 +111,7 @@ fn the_longest_that_is_allowed_compiles_and_runs_on_a_thread_of_any_kind() {
         format!(".x = .a == 1{}", " || .a == 1".repeat(CHAIN_MAX / 2 - 1)),
         format!(".x = {}true", "!".repeat(CHAIN_MAX - 1)),
         ".x = ".repeat(CHAIN_MAX) + "1",
-        format!("if .a == 1 {{ .b = 1 }}{}", " else if .a == 2 { .b = 2 }".repeat(CHAIN_MAX / 2)),
+        format!("if .a == 1 {{ .b = 1 }}{}", " else if .a == 2 { .b = 2 }".repeat(CHAIN_MAX / 2 - 1)),
         format!(".a{} = 1", "[0]".repeat(PATH_MAX - 1)),
         format!("{} = 1", ".a".repeat(PATH_MAX)),
     ] {

@@ -53,7 +53,7 @@ fn bytes_that_mean_nothing_are_records_or_are_counted() {
     let program = Program::start("garbage", &sources);
     let deep = [b"[".repeat(1_000_000), b"]".repeat(1_000_000)].concat();
     let lines: [&[u8]; 6] = [b"\xff\xfe\xc3(", b"\0\0\0", b"{\"a\":", b"\"\\ud800\"", b"17", &deep];
-    let mut all: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
+    let mut all: Vec<u8> = lines.iter().flat_map(|line| [*line, b"\n"].concat()).collect();
     for to in [raw, json] {
         TcpStream::connect(to).unwrap().write_all(&all).unwrap();
     }
@@ -88,7 +88,7 @@ fn compressed_bodies_that_are_broken_or_swell_are_refused() {
     // 1 MiB that would be 158.
     assert_eq!(post(http, gzip, &bomb(1 << 20)), 413);
     assert_eq!(program.tally("http", "requests_too_large"), 1);
-    for broken in [&bomb(1_000)[..], &bomb(1_000)[..12], b"\x1f\x8b", b"not gzip", &noise(5_000)] {
+    for broken in [&bomb(1_000)[..], &bomb(1_000)[..12], b"\x1f\x8b", b"not gzip", &noise(5_000)[..]] {
         assert_eq!(post(http, gzip, broken), 400);
     }
     assert_eq!(program.tally("http", "requests_malformed"), 5);

@@ -43,7 +43,8 @@ impl Program {
     pub(crate) fn start(name: &str, sources: &str) -> Self {
         let file = folder(name).join("pipeline.yaml");
         let text = format!(
-            "memory: {BUDGET_BYTES}\ndata_dir: {}\nsources:\n{sources}\nsinks:\n  out: {{ type: blackhole, inputs: ['*'] }}\n",
+            "memory: {}MiB\ndata_dir: {}\nsources:\n{sources}\nsinks:\n  out: {{ type: blackhole, inputs: ['*'] }}\n",
+            BUDGET_BYTES >> 20,
             file.with_file_name("data").display()
         );
         fs::create_dir_all(file.with_file_name("data")).unwrap();
