@@ -24,6 +24,29 @@ pub const PATH_MAX: usize = 64;
 /// larger one is an error that says so.
 pub const INDEX_MAX: u64 = 10_000;
 
+/// The stack of the thread that compiles: 64 MiB of addresses, of which as much is used as a source goes deep. The deepest
+/// that is let through needs about 10 in a build without optimisation, more than most threads have.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Compiles on a thread with a stack for it, and waits for that.
+///
+/// # Errors
+/// There can be no thread.
+pub(crate) fn on_deep_stack<T: Send>(
+    source: &str,
+    compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
+) -> Result<T, Vec<Diagnostic>> {
+    std::thread::scope(|scope| {
+        // tidy: allow(banned-calls): it is waited for at once; only its stack is wanted
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, compile);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => Err(vec![Diagnostic::whole(source, format!("no thread to compile it on: {error}"))]),
+        }
+    })
+}
+
 /// Whether the compiler can be given a source.
 ///
 /// # Errors
