@@ -36,8 +36,8 @@ pub(crate) fn on_deep_stack<T: Send>(
     source: &str,
     compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
 ) -> Result<T, Vec<Diagnostic>> {
+    // It is waited for at once: only its stack is wanted.
     std::thread::scope(|scope| {
-        // tidy: allow(banned-calls): it is waited for at once; only its stack is wanted
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, compile);
         match thread.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(compiled)) => compiled,
