@@ -190,7 +190,9 @@ impl Scan<'_> {
             }
             self.at += 1;
         }
-        if matches!(&self.bytes[from..self.at], b"else" | b"return" | b"abort") { self.link() } else { Ok(()) }
+        // A quote without its end leads beyond the text.
+        let word = self.bytes.get(from..self.at).unwrap_or_default();
+        if matches!(word, b"else" | b"return" | b"abort") { self.link() } else { Ok(()) }
     }
 
     /// Whether `[0]` begins here; if so, goes to its closing bracket.
@@ -335,6 +337,11 @@ mod tests {
             ("f(.a)[70000]", None),
             (".a = [70000]", None),
             ("\".a[70000]\"", None),
+            (".\"", None),
+            (".\"a\\", None),
+            (".a[", None),
+            ("\"\\", None),
+            ("#", None),
         ] {
             assert_eq!(over(source), what, "{source}");
         }
