@@ -1,4 +1,7 @@
-//! `cargo xtask fuzz`: runs the graph fuzzer of `crates/sim` and passes the arguments on.
+//! `cargo xtask fuzz`: runs the graph fuzzer of `crates/sim` and passes the arguments on; or one of the targets in `fuzz/`,
+//! which are made of bytes and not of graphs.
+
+mod target;
 
 use crate::shell::{self, Fail};
 use crate::workspace::Workspace;
@@ -11,6 +14,9 @@ pub(crate) fn missing(workspace: &Workspace) -> Option<&'static str> {
 
 /// Runs the fuzzer in a release build: it is a search, and time is what it spends.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
+    if args.iter().any(|arg| arg == target::OPTION) {
+        return target::run(workspace, args);
+    }
     if let Some(why) = missing(workspace) {
         return Err(Fail::red(format!("cannot fuzz: {why}")));
     }

@@ -106,19 +106,27 @@ Examples
     },
     Verb {
         name: "fuzz",
-        line: "random graphs on paused time, checked against both laws",
+        line: "random graphs on paused time; with --target, random bytes",
         missing: fuzz::missing,
         page: "\
 cargo xtask fuzz [--seeds N] [--seed S]
+cargo xtask fuzz --target framing|splice|config|http_body|remap [--seconds N]
 
 Runs the graph fuzzer of crates/sim in a release build and passes the arguments on.
 
   --seeds N    this many seeds, one after the other
   --seed S     this seed alone: what a failure prints for its replay
 
+With --target, builds that target of fuzz/ (a workspace of its own; libFuzzer needs a C++ compiler) and searches from
+its corpus on. `cargo xtask test` runs the same checks on inputs that are always the same.
+
+  --target NAME    what to search
+  --seconds N      for how long; 60 unless set
+
 Examples
   cargo xtask fuzz --seeds 300
   cargo xtask fuzz --seed 4711
+  cargo xtask fuzz --target splice --seconds 600
 ",
     },
     Verb {

@@ -14,6 +14,8 @@ use tidegate_flow::queue::{Level, Snapshot};
 use tidegate_flow::{Flows, Ledger, StageTimes, Time};
 use tidegate_runtime::View;
 
+use crate::shown::Tallies;
+
 /// What [`encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -48,14 +50,15 @@ type Rows<'a> = dyn FnMut(&[&str], f64) + 'a;
 /// Everything at one scrape.
 struct Scene<'a> {
     view: &'a View,
+    tallies: &'a Tallies,
     ledger: Ledger,
     edges: Vec<Snapshot>,
     times: Vec<StageTimes>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(view: &'a View) -> Self {
-        Self { view, ledger: view.ledger(), edges: view.edges(), times: view.times() }
+    fn new(view: &'a View, tallies: &'a Tallies) -> Self {
+        Self { view, tallies, ledger: view.ledger(), edges: view.edges(), times: view.times() }
     }
 
     fn stages(&self) -> impl Iterator<Item = (&str, &StageTimes)> {
@@ -220,6 +223,14 @@ pub static METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "tidegate_component_tally",
+        unit: None,
+        help: "What a component counts beside the records: bytes, connections, requests, lines that were too long",
+        shape: Shape::Counter,
+        labels: &["name", "what"],
+        rows: |scene, rows| scene.tallies.each(&mut |name, what, count| rows(&[name, what], float(count))),
+    },
+    Metric {
         name: "tidegate_budget",
         unit: Some(Unit::Bytes),
         help: "The memory budget: total, used now, the most that was used",
@@ -249,14 +260,14 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
-/// All metrics of `view`, or none, as OpenMetrics text.
+/// All metrics of a pipeline and what its components count, or none, as OpenMetrics text.
 ///
 /// # Errors
 /// Never in practice: a `String` takes every write.
-pub fn encode(view: Option<Arc<View>>) -> Result<String, fmt::Error> {
+pub fn encode(scene: Option<(Arc<View>, Tallies)>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    if let Some(view) = view {
-        registry.register_collector(Box::new(Scrape(view)));
+    if let Some((view, tallies)) = scene {
+        registry.register_collector(Box::new(Scrape(view, tallies)));
     }
     let mut text = String::new();
     encoding::text::encode(&mut text, &registry)?;
@@ -264,7 +275,7 @@ pub fn encode(view: Option<Arc<View>>) -> Result<String, fmt::Error> {
 }
 
 /// One scrape of a view.
-struct Scrape(Arc<View>);
+struct Scrape(Arc<View>, Tallies);
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,7 +285,7 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let scene = Scene::new(&self.0);
+        let scene = Scene::new(&self.0, &self.1);
         METRICS.iter().try_for_each(|metric| metric.encode(&scene, &mut encoder))
     }
 }

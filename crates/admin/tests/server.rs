@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidegate_admin::{MAX_CONNECTIONS, Shown, metrics, serve};
+use tidegate_admin::{MAX_CONNECTIONS, Shown, Tallies, metrics, serve};
 use tidegate_runtime::{Pipeline, Running, sink, source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +51,8 @@ async fn every_metric_is_there_with_its_labels_and_the_figures_are_the_ledgers()
     let bench = bench().await;
     let running = pipeline();
     let view = running.view();
-    bench.shown.show(view.clone());
+    let tallies = Tallies::new(|take| take("orders", "frames_oversize", 3));
+    bench.shown.show_with(view.clone(), tallies);
     running.wait().await;
     let (status, text) = get(bench.address, "/metrics").await;
     assert_eq!(status, 200);
@@ -62,6 +63,8 @@ async fn every_metric_is_there_with_its_labels_and_the_figures_are_the_ledgers()
     assert!(text.contains("tidegate_records_total{name=\"orders\",kind=\"source\",flow=\"filtered\"} 500.0"), "{text}");
     assert!(text.contains("tidegate_source_records_total{source=\"orders\",outcome=\"delivered\"} 500.0"), "{text}");
     assert!(text.contains("tidegate_source_in_flight_records{source=\"orders\"} 0.0"), "{text}");
+    let tally = "tidegate_component_tally_total{name=\"orders\",what=\"frames_oversize\"} 3.0";
+    assert!(text.contains(tally), "{text}");
     assert!(text.contains("tidegate_edge_fill_bytes{edge=\"to-store\"} 0.0"), "{text}");
     assert!(text.contains("tidegate_stage_seconds_total{stage=\"orders\",state=\"busy\"}"), "{text}");
     assert!(text.trim_end().ends_with("# EOF"), "{text}");
@@ -94,7 +97,7 @@ async fn a_stall_makes_progress_unhealthy_and_names_it() {
     stalls.next().await.unwrap();
     let shown = Shown::default();
     shown.show(running.view());
-    let text = metrics::encode(shown.view()).unwrap();
+    let text = metrics::encode(shown.scene()).unwrap();
     assert!(text.contains("tidegate_stalls 1.0"), "{text}");
     assert!(running.view().stalls()[0].to_string().contains("remote"));
     running.stop().await;

@@ -21,7 +21,7 @@ mod time;
 
 pub use edit::{Mark, NotAnObject, RowMut};
 pub use origin::{JsonText, Origin};
-pub use path::{Key, Path, PathError, Segment};
+pub use path::{INDEX_MAX, Key, Path, PathError, Segment};
 pub use row::{Form, Row};
 pub use rows::Rows;
 pub use time::Timestamp;

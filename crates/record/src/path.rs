@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use crate::json;
 
+/// The largest index of a path that is [parsed](Path::parse), from either end: 10,000. To set a value fills up the array to
+/// its index, so that a larger one would make a record of any size.
+pub const INDEX_MAX: usize = 10_000;
+
 /// Where a value stands in a record. `.` is the record itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(Vec<Segment>);
@@ -63,7 +67,7 @@ impl Path {
     }
 
     /// Reads a path: `.` and a name (letters, digits, `_`, `@`, or anything in double quotes with `\"` and `\\`), or an
-    /// index in brackets. The first dot may be missing.
+    /// index in brackets, of at most [`INDEX_MAX`]. The first dot may be missing.
     ///
     /// # Errors
     /// What stands there instead, and at which byte.
@@ -222,7 +226,11 @@ impl Reader<'_> {
 
     fn index(&mut self) -> Result<Segment, PathError> {
         let end = self.rest().find(']').ok_or_else(|| self.error("an index without its closing bracket"))?;
-        let index = self.rest()[1..end].parse().map_err(|_| self.error("expected a whole number in brackets"))?;
+        let index: isize =
+            self.rest()[1..end].parse().map_err(|_| self.error("expected a whole number in brackets"))?;
+        if index.unsigned_abs() > INDEX_MAX {
+            return Err(self.error("an index over 10000"));
+        }
         self.at += end + 1;
         Ok(Segment::Index(index))
     }
@@ -243,7 +251,17 @@ mod tests {
 
     #[test]
     fn an_error_names_its_place() {
-        for (text, at) in [("", 0), (".a.", 3), (".a[x]", 2), (".a[0", 2), (".\"a", 1), (".a-b", 2), (".a[0]b", 5)] {
+        for (text, at) in [
+            ("", 0),
+            (".a.", 3),
+            (".a[x]", 2),
+            (".a[0", 2),
+            (".\"a", 1),
+            (".a-b", 2),
+            (".a[0]b", 5),
+            (".a[10001]", 2),
+            (".a[-10001]", 2),
+        ] {
             assert_eq!(Path::parse(text).map_err(|error| error.at), Err(at), "{text}");
         }
     }

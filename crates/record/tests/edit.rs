@@ -1,6 +1,9 @@
 //! Edits against a model that edits trees, and what edits leave as it was.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../../fuzz/bodies/tree.rs"]
+mod tree;
 
 use std::sync::Arc;
 
@@ -99,77 +102,15 @@ fn one_edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-fn model_get<'a>(value: &'a Value, path: &[Segment]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, segment| match (segment, value) {
-        (Segment::Field(key), Value::Object(map)) => map.get(key.name()),
-        (Segment::Index(index), Value::Array(items)) => items.get(place(*index, items.len())?),
-        _ => None,
-    })
-}
-
-fn place(index: isize, length: usize) -> Option<usize> {
-    usize::try_from(index).ok().or_else(|| length.checked_sub(index.unsigned_abs()))
-}
-
-fn model_set(value: &mut Value, path: &[Segment], new: Value) {
-    let Some((first, rest)) = path.split_first() else {
-        *value = new;
-        return;
-    };
-    match first {
-        Segment::Field(key) => {
-            if !value.is_object() {
-                *value = Value::Object(Map::new());
-            }
-            model_set(value.as_object_mut().unwrap().entry(key.name()).or_insert(Value::Null), rest, new);
-        }
-        Segment::Index(index) => {
-            if !value.is_array() {
-                *value = Value::Array(Vec::new());
-            }
-            let items = value.as_array_mut().unwrap();
-            let at = place(*index, items.len()).unwrap_or_else(|| {
-                let missing = index.unsigned_abs() - items.len();
-                items.splice(0..0, std::iter::repeat_n(Value::Null, missing));
-                0
-            });
-            while items.len() <= at {
-                items.push(Value::Null);
-            }
-            model_set(&mut items[at], rest, new);
-        }
-    }
-}
-
-fn model_remove(value: &mut Value, path: &[Segment]) -> bool {
-    let Some((first, rest)) = path.split_first() else { return false };
-    match (first, value) {
-        (Segment::Field(key), Value::Object(map)) if rest.is_empty() => map.remove(key.name()).is_some(),
-        (Segment::Field(key), Value::Object(map)) => {
-            map.get_mut(key.name()).is_some_and(|inner| model_remove(inner, rest))
-        }
-        (Segment::Index(index), Value::Array(items)) => match place(*index, items.len()).filter(|at| *at < items.len())
-        {
-            Some(at) if rest.is_empty() => {
-                items.remove(at);
-                true
-            }
-            Some(at) => model_remove(&mut items[at], rest),
-            None => false,
-        },
-        _ => false,
-    }
-}
-
 /// Makes an edit on both sides. The model is not told of edits that are taken back, so it cannot tell what they find.
 fn make(edit: &Edit, row: &mut RowMut<'_>, model: &mut Value, is_final: bool) {
     match edit {
         Edit::Set(path, value) => {
             row.set(path, value.to_string().as_bytes());
-            model_set(model, path.segments(), value.clone());
+            tree::set(model, path.segments(), value.clone());
         }
         Edit::Remove(path) => {
-            let (own, other) = (row.remove(path), model_remove(model, path.segments()));
+            let (own, other) = (row.remove(path), tree::remove(model, path.segments()));
             assert!(own == other || !is_final);
         }
         Edit::Replace(map) => {
@@ -206,7 +147,7 @@ proptest! {
             prop_assert_eq!(rows.weight().bytes.get(), rows.row(0).weight());
             for path in &asked {
                 let own = rows.row(0).get(path).map(|text| serde_json::from_slice::<Value>(&text).unwrap());
-                prop_assert_eq!(own.as_ref(), model_get(&model, path.segments()), "{} in {}", path, whole(&rows));
+                prop_assert_eq!(own.as_ref(), tree::get(&model, path.segments()), "{} in {}", path, whole(&rows));
             }
         }
         let own: Value = serde_json::from_str(&whole(&rows)).unwrap();

@@ -8,13 +8,7 @@ use vrl::compiler::{CompilationResult, CompileConfig, TimeZone};
 
 use crate::diagnostic::Diagnostic;
 use crate::functions;
-
-/// The largest source, in bytes: 1 MiB. A larger one is an error that says so.
-pub const SOURCE_MAX_BYTES: usize = 1 << 20;
-
-/// The deepest nesting of brackets in a source: 64. A deeper one is an error that says so; without the limit, the
-/// compiler (which recurses) could exhaust its stack.
-pub const NESTING_MAX: usize = 64;
+use crate::limits;
 
 /// What a compilation may be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +74,7 @@ pub(crate) enum Access {
 
 /// Compiles `source` for records of which nothing is known.
 pub(crate) fn check(source: &str, access: Access) -> Result<Checked, Vec<Diagnostic>> {
-    within_limits(source)?;
+    limits::check(source)?;
     check_from(source, access, &TypeState::default())
 }
 
@@ -95,69 +89,5 @@ pub(crate) fn check_from(source: &str, access: Access, state: &TypeState) -> Res
             Ok(Checked { program, warnings: Diagnostic::list(source, warnings) })
         }
         Err(errors) => Err(Diagnostic::list(source, errors)),
-    }
-}
-
-fn within_limits(source: &str) -> Result<(), Vec<Diagnostic>> {
-    if source.len() > SOURCE_MAX_BYTES {
-        let message = format!("the source has {} bytes; at most {SOURCE_MAX_BYTES} are read", source.len());
-        return Err(vec![Diagnostic::whole(source, message)]);
-    }
-    let deepest = nesting(source);
-    if deepest > NESTING_MAX {
-        let message = format!("brackets are nested {deepest} deep; at most {NESTING_MAX} are read");
-        return Err(vec![Diagnostic::whole(source, message)]);
-    }
-    Ok(())
-}
-
-/// How deep brackets are nested, those in strings and comments left out.
-fn nesting(source: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut before = b' ';
-    let mut bytes = source.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => skip_past(&mut bytes, b'"'),
-            b'\'' if matches!(before, b's' | b'r' | b't') => skip_past(&mut bytes, b'\''),
-            b'#' => drop(bytes.find(|byte| *byte == b'\n')),
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        before = byte;
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
-/// Goes on behind the next `quote` that no backslash stands before.
-fn skip_past(bytes: &mut std::str::Bytes<'_>, quote: u8) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => drop(bytes.next()),
-            byte if byte == quote => return,
-            _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brackets_count_outside_of_strings_and_comments() {
-        for (source, depth) in [
-            ("", 0),
-            (".a = [1, {\"b\": (2)}]", 3),
-            ("\"(((\\\"(((\" + \"((\"", 0),
-            ("r'(((' # (((\n[", 1),
-            ("s'it\\'s ((('", 0),
-            (")))((", 2),
-            ("\"((", 0),
-        ] {
-            assert_eq!(nesting(source), depth, "{source}");
-        }
     }
 }

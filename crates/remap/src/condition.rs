@@ -10,6 +10,7 @@ use crate::decode::{self, Fields, Times};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::judge;
+use crate::limits;
 use crate::lower::{self, Lowering, Part, Runs};
 use crate::plan::{Halt, Test};
 use crate::verdict::Verdict;
@@ -42,6 +43,10 @@ impl Condition {
     /// All that the compiler found; that the expression is not sure to be `true` or `false`; that it would change the
     /// record.
     pub fn compile(source: &str, options: &Options) -> Result<Self, Vec<Diagnostic>> {
+        limits::on_deep_stack(source, || Self::compile_here(source, options))
+    }
+
+    fn compile_here(source: &str, options: &Options) -> Result<Self, Vec<Diagnostic>> {
         let checked = compile::check(source, Access::ReadOnly)?;
         let result = checked.program.final_type_info().result;
         if !result.is_boolean() {

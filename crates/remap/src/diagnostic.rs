@@ -53,6 +53,12 @@ impl Diagnostic {
         Self { severity, code: 0, message: message.into(), range, labels: Vec::new(), notes: Vec::new() }
     }
 
+    /// An error of ours at a part of the source.
+    pub(crate) fn at(range: Range<usize>, message: impl Into<String>) -> Self {
+        let severity = Severity::Error;
+        Self { severity, code: 0, message: message.into(), range, labels: Vec::new(), notes: Vec::new() }
+    }
+
     pub(crate) fn with_note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self

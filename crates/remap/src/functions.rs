@@ -3,11 +3,15 @@
 //! Here is the whole standard library of the `vrl` crate but the functions that use the network. A program that waits
 //! for a name server or a remote inside of a transform would hold up every record behind it with nothing to show for
 //! it, so they are left out on purpose. Vector adds functions of its own (enrichment tables, secrets, its metrics)
-//! that need parts of Vector; they are not here either. [`MISSING`] lists all of them.
+//! that need parts of Vector; they are not here either. [`MISSING`] lists all of them. `set` has a limit of its own.
+
+mod set;
 
 use std::sync::LazyLock;
 
 use vrl::compiler::Function;
+
+use set::BoundedSet;
 
 /// A function that programs written for Vector may call and that is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,12 @@ pub const MISSING: &[Missing] = &[
     Missing { name: "aggregate_vector_metrics", why: "use the metrics endpoint of this program" },
 ];
 
-static ALL: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(vrl::stdlib::all);
+static ALL: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
+    let mut all = vrl::stdlib::all();
+    all.retain(|function| function.identifier() != BoundedSet.identifier());
+    all.push(Box::new(BoundedSet));
+    all
+});
 
 /// The functions that programs may call.
 pub(crate) fn all() -> &'static [Box<dyn Function>] {

@@ -11,6 +11,7 @@ use crate::compile::{self, Access, Options, Timezone};
 use crate::decode::{self, Fields, Times};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
+use crate::limits;
 use crate::lower::{self, Lowered, Lowering, Part, Runs};
 use crate::plan::{Halt, Step};
 use crate::steps::{self, End};
@@ -81,6 +82,10 @@ impl Program {
     /// # Errors
     /// All that the compiler found, errors and warnings. The source is to blame: nothing helps but to change it.
     pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
+        limits::on_deep_stack(source, || Self::compile_here(source, options))
+    }
+
+    fn compile_here(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
         let checked = compile::check(source, Access::Write)?;
         let info = checked.program.info().clone();
         let lowered = lower::program(source);

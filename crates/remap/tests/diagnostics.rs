@@ -1,6 +1,10 @@
 //! Compile errors and warnings as data: code, words, and the bytes to underline.
 
-use tidegate_remap::{Diagnostic, MISSING, NESTING_MAX, Options, Program, SOURCE_MAX_BYTES, Severity};
+use tidegate_record::{Path, Rows};
+use tidegate_remap::{
+    CHAIN_MAX, Diagnostic, MISSING, NESTING_MAX, Options, PATH_MAX, Program, SOURCE_MAX_BYTES, Severity, Verdict,
+    Verdicts,
+};
 
 fn errors(source: &str) -> Vec<Diagnostic> {
     match Program::compile(source, &Options::default()) {
@@ -77,4 +81,61 @@ fn a_source_beyond_its_limits_is_refused_in_words() {
     assert!(nested[0].message.contains("nested"), "{}", nested[0].message);
     let fits = format!(".a = {}1{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX));
     assert!(Program::compile(&fits, &Options::default()).is_ok());
+}
+
+/// Each of these once exhausted the stack, or the memory, of the compiler.
+#[test]
+fn what_would_exhaust_the_compiler_is_refused_at_its_place() {
+    let many = |text: &str| text.repeat(20_000);
+    for (source, word) in [
+        (format!(".x = 1{}", many(" + 1")), "operators"),
+        (format!(".x = {}true", many("!")), "operators"),
+        (many(".x = ") + "1", "operators"),
+        (format!("if .a == 1 {{ .b = 1 }}{}", many(" else if .a == 2 { .b = 2 }")), "operators"),
+        (format!(".x = \"{}\"", many("{{ a }}")), "operators"),
+        (format!("{} = 1", many(".a")), "segments"),
+        (format!(".a{} = 1", many("[0]")), "segments"),
+        (".a[1000000000] = 1".to_owned(), "index"),
+        (".a.b[-1000000000].c = 1".to_owned(), "index"),
+    ] {
+        let found = errors(&source);
+        assert!(found[0].message.contains(word), "{}", found[0].message);
+        assert!(found[0].range.end <= source.len() && found[0].range.len() == 1, "{:?}", found[0].range);
+    }
+}
+
+#[test]
+fn the_longest_that_is_allowed_compiles_and_runs_on_a_thread_of_any_kind() {
+    for source in [
+        format!(".x = 1{}", " + 1".repeat(CHAIN_MAX - 1)),
+        format!(".x = .a == 1{}", " || .a == 1".repeat(CHAIN_MAX / 2 - 1)),
+        format!(".x = {}true", "!".repeat(CHAIN_MAX - 1)),
+        ".x = ".repeat(CHAIN_MAX) + "1",
+        format!("if .a == 1 {{ .b = 1 }}{}", " else if .a == 2 { .b = 2 }".repeat(CHAIN_MAX / 2 - 1)),
+        format!(".a{} = 1", "[0]".repeat(PATH_MAX - 1)),
+        format!("{} = 1", ".a".repeat(PATH_MAX)),
+    ] {
+        let mut program = Program::compile(&source, &Options::default()).unwrap().program;
+        let mut rows = Rows::from_texts(["{\"a\":5}"]);
+        let mut verdicts = Verdicts::default();
+        program.run_in_vrl(&mut rows, &mut verdicts);
+        assert_eq!(verdicts.of(0), &Verdict::Kept, "{source}");
+    }
+}
+
+#[test]
+fn an_index_out_of_a_record_cannot_make_it_any_size() {
+    let source = ". = parse_json!(.message)\n.x = set!([], [to_int!(.at)], true)";
+    let mut program = Program::compile(source, &Options::default()).unwrap().program;
+    let mut rows = Rows::from_texts(["{\"at\":2}", "{\"at\":3000000000}", "{\"at\":-3000000000}"]);
+    let mut verdicts = Verdicts::default();
+    program.run(&mut rows, &mut verdicts);
+    assert_eq!(rows.row(0).get(&Path::field("x")).as_deref(), Some(&b"[null,null,true]"[..]));
+    for number in [1, 2] {
+        assert!(
+            matches!(verdicts.of(number), Verdict::Failed(why) if why.contains("index")),
+            "{:?}",
+            verdicts.of(number)
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! They use the standard library and blocking threads alone, so that they are cheap, and share no code with what they
 //! measure. Every record carries a number; the receiver counts each number, so that loss and duplicates are per record.
 
+mod abuse;
 mod pass;
 mod receive;
 mod record;
@@ -26,12 +27,13 @@ pub(crate) fn run(args: &[String]) -> Result<(), Fail> {
         "count" => receive::count(&options),
         "pass" => pass::run(&options),
         "copy" => pass::copy(&options),
+        "abuse" => abuse::run(&options),
         _ => Err(usage()),
     }
 }
 
 fn usage() -> Fail {
-    Fail::usage("rig needs one of: send, generate, receive, count, pass, copy")
+    Fail::usage("rig needs one of: send, generate, receive, count, pass, copy, abuse")
 }
 
 /// `--key value` pairs.

@@ -161,7 +161,7 @@ fn crate_of(path: &str) -> &str {
 fn place_of(path: &str) -> Place {
     let parts: Vec<&str> = path.split('/').collect();
     let file = parts.last().copied().unwrap_or_default();
-    if parts.contains(&"tests") || file == "tests.rs" {
+    if parts.contains(&"tests") || file == "tests.rs" || parts.first() == Some(&"fuzz") {
         Place::Test
     } else if parts.contains(&"benches") {
         Place::Bench
@@ -388,6 +388,7 @@ async fn fourth() {}
         assert_eq!(place("crates/flow/src/edge.rs"), Place::Library);
         assert_eq!(place("crates/flow/src/edge/tests.rs"), Place::Test);
         assert_eq!(place("crates/flow/tests/laws.rs"), Place::Test);
+        assert_eq!(place("fuzz/bodies/framing.rs"), Place::Test);
         assert_eq!(place("crates/tidegate/examples/a.rs"), Place::Example);
         assert_eq!(place("crates/tidegate/benches/core/main.rs"), Place::Bench);
         assert_eq!(place("crates/tidegate/src/main.rs"), Place::Binary);

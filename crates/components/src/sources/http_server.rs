@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_record::codec::compress::{Compression, Limits, decompress};
 use tidegate_runtime::SourceOptions;
 
 use self::serve::Server;
@@ -233,6 +234,20 @@ impl HttpServer {
             (DecodingCodec::Json, Some(FramingMethod::NewlineDelimited)) => body::Cut::JsonLines,
         }
     }
+}
+
+/// The records of a body that came with this `Content-Encoding`, or why they would be refused: what a fuzzer calls, to
+/// ask of a body what the server asks.
+///
+/// # Errors
+/// The words of the answer.
+pub fn records_of(config: &HttpServer, encoding: Option<&str>, body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let compression = encoding.map_or(Some(Compression::None), Compression::from_content_encoding);
+    let compression = compression.ok_or_else(|| "this encoding is not known".to_owned())?;
+    let limits = Limits { bytes: config.max_body_bytes.as_len(), ..Limits::default() };
+    let plain = decompress(compression, body, limits).map_err(|error| error.to_string())?;
+    let (_, found) = body::records(&plain, config.cut()).map_err(|fault| fault.to_string())?;
+    Ok(found.into_iter().map(|record| plain[record].to_vec()).collect())
 }
 
 #[cfg(test)]

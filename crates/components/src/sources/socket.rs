@@ -9,7 +9,7 @@
 //!   when the process dies.
 //! * **Completes** never by itself.
 //! * **Fails** where it cannot listen. A connection that fails is counted (`connections_failed`), and so is one that is
-//!   closed for want of memory (`connections_refused`).
+//!   closed for want of memory (`connections_refused`), or at once because there are too many (`connections_over_limit`).
 
 mod connections;
 mod listener;
@@ -66,7 +66,7 @@ pub struct Socket {
     /// What a record is.
     #[serde(default)]
     pub decoding: Decoding,
-    /// The most connections at a time; more wait until one is closed. Default: 4096.
+    /// The most connections at a time; more are closed at once, and counted. Default: 4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<u32>,
     /// How much the kernel holds for us, for each connection or for all packets. Small, so that what waits there is young

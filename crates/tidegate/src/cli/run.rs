@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tidegate::stall::StallReport;
 use tidegate::{PipelineEnd, Report, Running};
-use tidegate_admin::Shown;
-use tidegate_components::contract::{BuildContext, Depth};
+use tidegate_admin::{Shown, Tallies};
+use tidegate_components::contract::{BuildContext, Depth, Meters};
 use tidegate_config::Plan;
 use tidegate_config::diff::{Change, Diff, diff};
 use tidegate_config::files::Files;
@@ -106,11 +106,11 @@ impl RunOptions {
         let mut next = None;
         loop {
             let (plan, files) = next.as_ref().map_or((plan, files), |(plan, files)| (plan, files));
-            let Some(running) = start(plan, files, shown) else { return Done::Wrong };
+            let Some((running, meters)) = start(plan, files, shown) else { return Done::Wrong };
             match self.watch(running, plan, again, &mut signals).await {
-                Ended::Report(report) => return self.conclude(&report),
+                Ended::Report(report) => return self.conclude(&report, &meters),
                 Ended::Reload(report, planned) => {
-                    self.conclude(&report);
+                    self.conclude(&report, &meters);
                     let tidegate_config::Planned { plan, files, .. } = *planned;
                     next = plan.map(|plan| (plan, files));
                 }
@@ -173,9 +173,9 @@ impl RunOptions {
         running.wait().await
     }
 
-    fn conclude(&self, report: &Report) -> Done {
+    fn conclude(&self, report: &Report, meters: &Meters) -> Done {
         if !self.quiet {
-            eprintln!("{report}");
+            eprintln!("{report}{}", tallies(meters));
         }
         match (&report.end, report.ledger.check()) {
             (_, Err(imbalance)) => {
@@ -202,16 +202,28 @@ enum Ended {
     Reload(Report, Box<tidegate_config::Planned>),
 }
 
-fn start(plan: &Plan, files: &Files, shown: &Shown) -> Option<Running> {
+/// What components counted beside the records, as far as there was any of it: for the report.
+fn tallies(meters: &Meters) -> String {
+    let counted = meters.all().into_iter().filter(|meter| meter.counter.get() > 0);
+    let lines: Vec<String> =
+        counted.map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get())).collect();
+    if lines.is_empty() { String::new() } else { format!("\nbeside the records:\n{}", lines.join("\n")) }
+}
+
+fn start(plan: &Plan, files: &Files, shown: &Shown) -> Option<(Running, Meters)> {
     let mut context = BuildContext { data_dir: plan.settings.data_dir.clone(), ..plans::context() };
     context.observed = tidegate_components::contract::Observed::default();
     match wire(plan, NAME, &context) {
         Ok(wired) => {
             let running = wired.pipeline.start();
             context.observed.set(&running.view());
-            shown.show(running.view());
+            let (meters, shown_meters) = (context.meters.clone(), context.meters);
+            let each = move |take: &mut dyn FnMut(&str, &str, u64)| {
+                shown_meters.all().iter().for_each(|meter| take(&meter.node, meter.name, meter.counter.get()));
+            };
+            shown.show_with(running.view(), Tallies::new(each));
             tracing::info!("started: {} components under {}", plan.nodes.len(), running.budget().total());
-            Some(running)
+            Some((running, meters))
         }
         Err(problems) => {
             plans::show_problems(files, &problems);

@@ -78,9 +78,24 @@ struct Counts {
     refused_early: Counter,
     malformed: Counter,
     too_large: Counter,
+    /// The head or the body did not arrive within `read_timeout`.
+    late: Counter,
+    /// The head was no HTTP, or the body broke off.
+    broken: Counter,
     timed_out: Counter,
     duplicates: Counter,
     bytes: Counter,
+}
+
+impl Counts {
+    /// A connection ended so, before the head of a request was whole.
+    fn no_request(&self, error: Option<hyper::Error>) {
+        match error {
+            Some(error) if error.is_timeout() => self.late.add(1),
+            Some(error) if error.is_parse() => self.broken.add(1),
+            _ => {}
+        }
+    }
 }
 
 /// What every connection works with.
@@ -118,6 +133,8 @@ impl Server {
             refused_early: counter("requests_refused_early"),
             malformed: counter("requests_malformed"),
             too_large: counter("requests_too_large"),
+            late: counter("requests_late"),
+            broken: counter("requests_broken"),
             timed_out: counter("requests_timed_out"),
             duplicates: counter("records_possibly_duplicated"),
             bytes: counter("bytes_read"),
@@ -182,8 +199,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) {
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         biased;
-        // How a connection ends is its peer's affair: the requests on it were counted one by one.
-        _ = &mut served => return,
+        // How a connection ends is its peer's affair; a request that never became one is counted.
+        ended = &mut served => return desk.counts.no_request(ended.err()),
         _ = closing.wait_for(|closing| *closing) => {}
     }
     served.as_mut().graceful_shutdown();
@@ -244,26 +261,39 @@ impl Desk {
     /// Reads a body into a slab that is paid for before it is filled.
     async fn read(&self, mut body: Incoming, length: Option<u64>) -> Result<Slab, Refusal> {
         let reading = async {
-            let mut slab = self.slab(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0))?;
+            // What is said to come is not paid for before it comes: who says much and sends little would hold much.
+            let mut slab = None;
             while let Some(frame) = body.frame().await {
-                let broken =
-                    |error: hyper::Error| Refusal::of(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"));
+                let broken = |error: hyper::Error| {
+                    self.counts.broken.add(1);
+                    Refusal::of(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
+                };
                 let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-                self.put(&mut slab, &data)?;
+                if slab.is_none() {
+                    slab = Some(self.slab(0)?);
+                }
+                if let Some(slab) = &mut slab {
+                    self.put(slab, &data, length)?;
+                }
             }
-            Ok(slab.freeze())
+            Ok(slab.map(SlabBuf::freeze).unwrap_or_default())
         };
-        let late = |_| Refusal::of(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned());
+        let late = |_| {
+            self.counts.late.add(1);
+            Refusal::of(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())
+        };
         timeout(self.rules.read_timeout, reading).await.map_err(late)?
     }
 
-    fn put(&self, slab: &mut SlabBuf, data: &[u8]) -> Result<(), Refusal> {
+    /// Appends to a body of which `length` bytes will come, where that is known. It grows to double what has come.
+    fn put(&self, slab: &mut SlabBuf, data: &[u8], length: Option<u64>) -> Result<(), Refusal> {
         let needed = slab.len() + data.len();
         if needed > self.rules.max_body {
             return Err(self.too_large(format!("a body of more than {} bytes", self.rules.max_body)));
         }
         if needed > slab.capacity() {
-            let wanted = (2 * slab.capacity()).clamp(needed, self.rules.max_body.max(needed));
+            let most = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(self.rules.max_body);
+            let wanted = (2 * slab.capacity()).clamp(needed, most.min(self.rules.max_body).max(needed));
             slab.grow(wanted).map_err(|refused| self.no_memory(refused))?;
         }
         slab.put(data);

@@ -52,6 +52,7 @@ struct Counts {
     closed: Counter,
     failed: Counter,
     refused: Counter,
+    over_limit: Counter,
     not_accepted: Counter,
     oversize: Counter,
     bytes: Counter,
@@ -101,6 +102,7 @@ impl Connections {
                 closed: counter("connections_closed"),
                 failed: counter("connections_failed"),
                 refused: counter("connections_refused"),
+                over_limit: counter("connections_over_limit"),
                 not_accepted: counter("accepts_failed"),
                 oversize: counter("frames_oversize"),
                 bytes: counter("bytes_read"),
@@ -121,7 +123,8 @@ impl Connections {
         Poll::Ready(Ok(Readiness::Ready))
     }
 
-    /// Lets in who waits, up to the limit.
+    /// Lets in who waits, up to the limit. Who is over it is told at once, by the end of the connection: in the line of
+    /// the kernel nobody would hear of anything.
     fn accept(&mut self, task: &mut Context<'_>) {
         if let Some(pause) = &mut self.pause_until {
             if pause.as_mut().poll(task).is_pending() {
@@ -129,9 +132,12 @@ impl Connections {
             }
             self.pause_until = None;
         }
-        while self.waiting.len() + self.line.len() < self.limit {
+        loop {
             match self.listener.poll_accept(task) {
                 Poll::Pending => return,
+                Poll::Ready(Ok(_)) if self.waiting.len() + self.line.len() >= self.limit => {
+                    self.counts.over_limit.add(1)
+                }
                 Poll::Ready(Ok((socket, peer))) => {
                     self.counts.opened.add(1);
                     self.waiting.push(Waiting(Some(Box::new(Connection::new(socket, peer, self.max_length)))));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_flow::Outcome as Ended;
 use tidegate_runtime::{Report, Running};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 
 use super::Socket;
@@ -110,16 +110,22 @@ async fn very_short_lines_do_not_make_a_batch_that_is_too_large() {
 }
 
 #[tokio::test]
-async fn who_is_over_the_limit_waits_for_a_place() {
+async fn who_is_over_the_limit_is_told_and_the_place_is_free_again_afterwards() {
     let bed = Bed::tcp(r#","connection_limit":1"#);
     let mut one = bed.connect().await;
     send(&mut one, "one\n").await;
     bed.kept.arrive(1).await;
-    let mut two = bed.connect().await;
-    send(&mut two, "two\n").await;
+    let mut over = bed.connect().await;
+    assert_eq!(over.read(&mut [0; 1]).await.unwrap(), 0, "it ends at once");
+    assert_eq!(bed.counted("connections_over_limit"), 1);
     send(&mut one, "one again\n").await;
     assert_eq!(bed.kept.arrive(2).await, ["one", "one again"]);
     drop(one);
+    while bed.counted("connections_closed") < 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut two = bed.connect().await;
+    send(&mut two, "two\n").await;
     assert_eq!(bed.kept.arrive(3).await[2], "two");
     bed.end().await;
 }
