@@ -9,6 +9,7 @@ mod pairs;
 mod text;
 
 use serde::Serialize;
+use tidegate_components::columns::Columns;
 use tidegate_flow::graph::OnFull;
 use tidegate_flow::{Bytes, Graph};
 
@@ -80,6 +81,8 @@ pub struct SourceFacts {
     pub acked: String,
     /// What its sender notices while it is not read.
     pub blocked: String,
+    /// How its records are sorted, where columns are declared.
+    pub sorted: Vec<String>,
 }
 
 /// The memory budget and what it is divided into.
@@ -200,6 +203,7 @@ fn sources(plan: &Plan, used: &[bool]) -> Vec<SourceFacts> {
                 type_name: node.type_name.to_string(),
                 acked: exposure.acked.to_string(),
                 blocked: exposure.blocked.to_string(),
+                sorted: node.columns.as_ref().map(Columns::in_words).unwrap_or_default(),
             })
         }
         Component::Transform(_) | Component::Sink(_) => None,
