@@ -273,3 +273,31 @@ impl Sink<Rows> for FileSink {
         self.with_writer(Writer::flush).await?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::BuildContext;
+
+    fn file(json: &str) -> File {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_the_path_says_how_it_is_compressed_unless_something_else_is_written() {
+        for (json, packing) in [
+            (r#"{"path":"a-%Y.ndjson.zst"}"#, Compression::Zstd),
+            (r#"{"path":"a.log.gz"}"#, Compression::Gzip),
+            (r#"{"path":"a.log"}"#, Compression::None),
+            (r#"{"path":"a.log.zst","compression":"none"}"#, Compression::None),
+            (r#"{"path":"a","compression":"gzip"}"#, Compression::Gzip),
+        ] {
+            assert_eq!(file(json).packing(), packing, "{json}");
+        }
+        let cx = BuildContext::new("data");
+        let mut check = Check::new(&cx, Depth::Values);
+        file(r#"{"path":"a.log.zst","compression":"none"}"#).check(&mut check);
+        let keys: Vec<_> = check.into_problems().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["compression"]);
+    }
+}

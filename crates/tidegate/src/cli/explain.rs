@@ -7,8 +7,10 @@ use tidegate_config::explain::explain;
 use super::plans::FileArgs;
 use super::{Done, plans, term};
 
-/// Say in words and numbers what a plan holds in memory and where, where it waits, what it may lose, and what each pair
-/// of source and sink guarantees. Nothing is started. With the code of a message instead of a file: what that means.
+/// Say what a plan holds, where it waits, what it may lose.
+///
+/// In words and numbers: the memory of each part, what happens under pressure, and what each pair of source and sink
+/// guarantees. Nothing is started. With the code of a message instead of a file: what that means, and how to mend it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate explain pipeline.yaml

@@ -7,7 +7,7 @@ use tidegate_config::schema::keys_of;
 
 use super::{Done, term};
 
-/// List the built-in components, or show an example of one and the keys that it takes.
+/// List the components, or show one with its keys.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate list
