@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use tidegate_flow::{Batch, Bytes, Lease, Payload as _, Records, Time, Weight, mib};
+use tidegate_flow::{Batch, Bytes, Lease, Records, Time, Weight, mib};
 use tidegate_record::Row;
 use tidegate_runtime::ops::{KeyedBuckets, MAX_KEYS};
 use tidegate_runtime::{StageContext, Step, Transform};
