@@ -15,7 +15,7 @@ use std::fmt;
 use tidegate_flow::Weight;
 use tidegate_runtime::{BoxTransform, Chooser};
 
-pub use self::check::{Check, Depth, Level, Problem};
+pub use self::check::{Check, Class, Depth, Level, Problem};
 pub use self::context::{BuildContext, Observed};
 pub use self::kind::{Ignored, SinkKind, SourceKind, TransformKind};
 pub use self::meters::{Counter, Meter, Meters};
@@ -32,6 +32,12 @@ pub trait SourceConfig: Config {
     /// Reports what cannot work: values that contradict each other, and where [`Check::depth`] asks for it, files and
     /// ports that are not to be had. Starts nothing.
     fn check(&self, at: &mut Check<'_>);
+
+    /// Whether the records of one read may go different ways, by key or by priority. Not where each read is answered
+    /// when it has settled.
+    fn can_sort(&self) -> bool {
+        true
+    }
 
     /// What its acknowledgement means, and what it does while it is not read.
     fn exposure(&self) -> Exposure;

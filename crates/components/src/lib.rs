@@ -3,12 +3,14 @@
 //!
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
+//! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
 
 pub mod contract;
 pub mod wiring;
 
+pub mod columns;
 pub mod options;
 pub mod value;
 

@@ -6,6 +6,7 @@ mod batch;
 mod buffer;
 mod codec;
 mod request;
+mod retry;
 mod tls;
 
 pub use self::acknowledgements::{Acknowledgements, Healthcheck};
@@ -16,4 +17,5 @@ pub use self::codec::{
     SinkFramingMethod,
 };
 pub use self::request::{Concurrency, Request};
+pub use self::retry::{JitterMode, Retry};
 pub use self::tls::Tls;

@@ -214,7 +214,7 @@ fn push_value(json: &[u8], out: &mut String) {
     }
 }
 
-/// Tells the time of records: `.timestamp` where that is a time (RFC 3339), or else when the record was read. Neighbours
+/// Tells the time of records: `.timestamp` (or another field) where that is a time (RFC 3339), or else when the record was read. Neighbours
 /// mostly have one time, so the last text is kept.
 #[derive(Debug)]
 pub struct RowClock {
@@ -229,6 +229,12 @@ impl RowClock {
     #[must_use]
     pub fn new(zone: Zone) -> Self {
         Self { zone, timestamp: Path::field("timestamp"), last: Vec::new(), time: DateTime::UNIX_EPOCH }
+    }
+
+    /// A clock that finds the time of a record in this field instead of `.timestamp`.
+    #[must_use]
+    pub fn time_at(self, field: Path) -> Self {
+        Self { timestamp: field, ..self }
     }
 
     fn write(&mut self, row: Row<'_>, items: &[Item<'static>], out: &mut String) {

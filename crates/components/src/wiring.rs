@@ -23,6 +23,7 @@ pub use self::layout::Layout;
 #[cfg(test)]
 pub(crate) use self::slot::lone_source;
 pub use self::slot::{SinkSlot, SourceSlot};
+use crate::columns::Columns;
 use crate::contract::{SinkConfig, SourceConfig, StartError, TransformConfig};
 use crate::options::Buffer;
 
@@ -38,6 +39,8 @@ pub struct Node {
     pub inputs: Vec<Input>,
     /// What the edge before it is to be; `None` for the defaults. Not for sources.
     pub buffer: Option<Buffer>,
+    /// For a source: how its records are sorted; `None` where they are not.
+    pub columns: Option<Columns>,
     /// For a sink: the sink that takes what this one refuses for good. `None`: such records go back to their source.
     pub dead_letters: Option<Arc<str>>,
     /// What it is.

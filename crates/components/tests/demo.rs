@@ -15,7 +15,7 @@ fn source(name: &str, json: &str) -> Node {
     let config: serde_json::Value = serde_json::from_str(json).unwrap();
     let kind: &SourceKind = SOURCES.iter().find(|kind| kind.name == config["type"]).unwrap();
     let part = Part::Source((kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options(config))).unwrap());
-    Node { name: name.into(), inputs: Vec::new(), buffer: None, dead_letters: None, part }
+    Node { name: name.into(), inputs: Vec::new(), buffer: None, columns: None, dead_letters: None, part }
 }
 
 fn sink(name: &str, inputs: &[&str], buffer: Option<Buffer>, json: &str) -> Node {
@@ -23,7 +23,7 @@ fn sink(name: &str, inputs: &[&str], buffer: Option<Buffer>, json: &str) -> Node
     let kind: &SinkKind = SINKS.iter().find(|kind| kind.name == config["type"]).unwrap();
     let part = Part::Sink((kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options(config))).unwrap());
     let inputs = inputs.iter().map(|input| Input::of(*input)).collect();
-    Node { name: name.into(), inputs, buffer, dead_letters: None, part }
+    Node { name: name.into(), inputs, buffer, columns: None, dead_letters: None, part }
 }
 
 fn options(mut config: serde_json::Value) -> serde_json::Value {

@@ -27,7 +27,7 @@ fn node(name: &str, inputs: &[&str], json: &str) -> Node {
         Some((node, output)) => Input::named(node, output),
         None => Input::of(*input),
     });
-    Node { name: name.into(), inputs: inputs.collect(), buffer: None, dead_letters: None, part }
+    Node { name: name.into(), inputs: inputs.collect(), buffer: None, columns: None, dead_letters: None, part }
 }
 
 fn lines(count: u64) -> String {

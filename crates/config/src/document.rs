@@ -13,7 +13,7 @@ pub const KEYS: &[&str] = &["memory", "data_dir", "sources", "transforms", "sink
 /// Keys that Vector has at the top and that have no effect here.
 pub const IGNORED: &[Ignored] = &[
     Ignored { key: "acknowledgements", why: "acknowledgements are on; a sink can set its own to false" },
-    Ignored { key: "api", why: "what it shows is on the address of `tidegate run --listen`" },
+    Ignored { key: "api", why: "what it shows is on the address of `tidegate run --admin`" },
     Ignored { key: "buffer_utilization_ewma_half_life_seconds", why: "fill is reported as it is" },
     Ignored { key: "expire_metrics", why: "metrics live as long as their component" },
     Ignored { key: "expire_metrics_per_metric_set", why: "metrics live as long as their component" },

@@ -9,6 +9,7 @@ mod pairs;
 mod text;
 
 use serde::Serialize;
+use tidegate_components::columns::Columns;
 use tidegate_flow::graph::OnFull;
 use tidegate_flow::{Bytes, Graph};
 
@@ -80,6 +81,8 @@ pub struct SourceFacts {
     pub acked: String,
     /// What its sender notices while it is not read.
     pub blocked: String,
+    /// How its records are sorted, where columns are declared.
+    pub sorted: Vec<String>,
 }
 
 /// The memory budget and what it is divided into.
@@ -156,7 +159,23 @@ fn stages(plan: &Plan, wired: &Wired) -> Vec<StageFacts> {
             stages[stage].components.push(format!("{} ({})", node.name, node.type_name));
         }
     }
+    for stage in stages.iter_mut().filter(|stage| stage.components.is_empty()) {
+        stage.components.push("one copy for each reader".to_string());
+    }
+    let place = places(plan);
+    stages.sort_by_key(|stage| place(&stage.name));
     stages
+}
+
+/// Where something of this name stands on the way of the records: behind what sends to it; an output of a component,
+/// which is a fork, right behind that.
+fn places(plan: &Plan) -> impl Fn(&str) -> (usize, bool) {
+    let order: Vec<String> = plan.order().into_iter().map(|at| plan.nodes[at].name.clone()).collect();
+    move |name| {
+        let at = |name: &str| order.iter().position(|known| known == name);
+        let of_output = || name.split_once('.').and_then(|(node, _)| at(node)).map(|place| (place, true));
+        at(name).map(|place| (place, false)).or_else(of_output).unwrap_or((usize::MAX, true))
+    }
 }
 
 fn edges(plan: &Plan, graph: &Graph) -> Vec<EdgeFacts> {
@@ -182,7 +201,10 @@ fn edges(plan: &Plan, graph: &Graph) -> Vec<EdgeFacts> {
             sheds: edge.on_full == OnFull::Shed,
         }
     };
-    graph.edges().iter().map(facts).collect()
+    let mut edges: Vec<_> = graph.edges().iter().map(facts).collect();
+    let place = places(plan);
+    edges.sort_by_key(|edge| place(&edge.name));
+    edges
 }
 
 /// A value as it is written in a file.
@@ -200,6 +222,7 @@ fn sources(plan: &Plan, used: &[bool]) -> Vec<SourceFacts> {
                 type_name: node.type_name.to_string(),
                 acked: exposure.acked.to_string(),
                 blocked: exposure.blocked.to_string(),
+                sorted: node.columns.as_ref().map(Columns::in_words).unwrap_or_default(),
             })
         }
         Component::Transform(_) | Component::Sink(_) => None,

@@ -54,6 +54,7 @@
 //! | `E0107` | a component type of another kind |
 //! | `W0108` | a key of Vector that has no effect here |
 //! | `E0109` | something that this version cannot do yet |
+//! | `W0110` | a setting that has no effect in this version |
 //! | `E0201` | an input that does not exist |
 //! | `E0202` | an input that gives no records |
 //! | `E0203` | a transform or sink without inputs |

@@ -15,6 +15,7 @@ mod types;
 
 use std::collections::BTreeSet;
 
+use tidegate_components::columns::Columns;
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_components::options::Buffer;
 use tidegate_flow::StageKind;
@@ -50,6 +51,8 @@ pub struct PlanNode {
     pub inputs: Vec<Input>,
     /// What waits before it, where the file says so.
     pub buffer: Option<Buffer>,
+    /// How the records of a source are sorted, where the file says so.
+    pub columns: Option<Columns>,
     /// Which sink takes what this one refuses for good: an index into the nodes of the plan.
     pub dead_letters: Option<usize>,
     /// As it stands in the file.

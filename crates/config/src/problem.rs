@@ -7,7 +7,7 @@ mod render;
 
 use crate::files::Place;
 
-pub use code::Code;
+pub use code::{Code, errors_page};
 pub use json::problems_to_json;
 pub use render::{Look, render};
 

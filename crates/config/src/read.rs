@@ -36,8 +36,10 @@ pub struct Subject<'a> {
     pub what: &'a str,
     /// Keys of the table that somebody else reads.
     pub skip: &'a [&'a str],
-    /// Keys that are allowed and have no effect; those of tables inside with dots: `request.adaptive`.
+    /// Keys that are allowed and have no effect; those of tables inside with dots: `request.adaptive_concurrency`.
     pub ignored: &'a [Ignored],
+    /// Keys that Vector has, and that a file would mean something else without.
+    pub lacking: &'a [Ignored],
 }
 
 /// How many mistakes are looked for in one table.
@@ -144,6 +146,10 @@ impl Notes<'_> {
             }
             if let Some(ignored) = self.subject.ignored.iter().find(|ignored| ignored.key == full) {
                 self.add(words::without_effect(entry, ignored));
+                return false;
+            }
+            if let Some(lacking) = self.subject.lacking.iter().find(|lacking| lacking.key == full) {
+                self.add(words::not_yet(entry, lacking));
                 return false;
             }
             match known {

@@ -3,6 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
+use tidegate_components::columns::Columns;
 use tidegate_components::options::Buffer;
 use tidegate_components::value::ByteSize;
 use tidegate_components::{SINKS, SOURCES, TRANSFORMS};
@@ -13,8 +14,10 @@ pub fn schema() -> Value {
     let mut builder = Builder { generator: SchemaSettings::draft2020_12().into_generator(), defs: Map::new() };
     let memory = builder.of::<ByteSize>();
     let buffer = builder.of::<Buffer>();
+    let columns = builder.of::<Columns>();
     builder.defs.insert("inputs".to_string(), inputs());
     builder.defs.insert("buffer".to_string(), buffer);
+    builder.defs.insert("columns".to_string(), columns);
     builder.defs.insert("dead_letter".to_string(), dead_letter());
     let mut all = |kinds: Vec<(&str, &str, Schema)>, keys: &[&str], needed: bool| {
         let one = |(name, summary, schema)| builder.component(name, summary, schema, keys, needed);
@@ -31,7 +34,7 @@ pub fn schema() -> Value {
                 .collect()
         };
     }
-    let sources = all(listed!(SOURCES), &[], false);
+    let sources = all(listed!(SOURCES), &["columns"], false);
     let transforms = all(listed!(TRANSFORMS), &["inputs", "buffer"], true);
     let sinks = all(listed!(SINKS), &["inputs", "buffer", "dead_letter"], false);
     json!({
@@ -57,6 +60,15 @@ pub fn schema_text() -> String {
     let mut text = serde_json::to_string_pretty(&schema()).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The keys of a component beside those that all of its kind have, each with what it is for, on one line.
+#[must_use]
+pub fn keys_of(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<(String, String)> {
+    let schema = schema(&mut SchemaSettings::draft2020_12().into_generator()).to_value();
+    let keys = schema["properties"].as_object().into_iter().flatten();
+    let about = |value: &Value| value["description"].as_str().unwrap_or_default().replace('\n', " ");
+    keys.map(|(key, value)| (key.clone(), about(value))).collect()
 }
 
 struct Builder {

@@ -87,6 +87,7 @@ fn part(plan: &Plan, at: usize, problems: &mut Problems) -> Option<Node> {
         name: Arc::from(node.name.as_str()),
         inputs: node.inputs.iter().map(input).collect(),
         buffer: node.buffer.clone(),
+        columns: node.columns.clone(),
         dead_letters,
         part,
     })

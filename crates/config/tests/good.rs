@@ -51,6 +51,7 @@ fn unit_tests_of_a_file_pass_or_say_why_not() {
     let plan = planned(Path::new("tests/good/tests.yaml"));
     let results = cases::run_cases(&plan, &BuildContext::new("/var/lib/tidegate"));
     assert_eq!((results[0].name.as_str(), &results[0].failures), ("errors pass", &Vec::new()));
+    assert_eq!((results[2].name.as_str(), &results[2].failures), ("time passes for what waits", &Vec::new()));
     let said: Vec<_> = results[1].failures.iter().map(|failure| failure.text.as_str()).collect();
     assert_eq!(said.len(), 3, "{said:#?}");
     assert!(

@@ -66,6 +66,7 @@ fn conditions_on_messages_see_the_envelope() {
 fn what_fails_is_not_true_and_says_why() {
     let rows = rows(r#"{"a":1}"#, Form::Object);
     assert!(condition("contains(string!(.a), \"x\")").check(rows.row(0)).is_err());
+    assert!(!condition("contains(string!(.a), \"x\")").matches(rows.row(0)));
     let failure = condition("upcase!(.a) == \"X\"").check(rows.row(0)).unwrap_err();
     assert!(failure.to_string().contains("expected string"), "{failure}");
 }

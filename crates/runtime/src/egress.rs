@@ -6,6 +6,7 @@
 //! rest is delivered. A batch of `n` records with `k` culprits costs at most `2 * k * log2(n) + 1` deliveries.
 
 mod delivery;
+mod jitter;
 mod outlet;
 mod pool;
 
@@ -17,6 +18,7 @@ use tidegate_flow::{Meta, Nack, Payload};
 use crate::context::Backoff;
 
 pub(crate) use self::delivery::{Delivery, DeliveryTools};
+pub use self::jitter::Jitter;
 pub(crate) use self::outlet::SinkOutlet;
 pub(crate) use self::pool::PoolOutlet;
 
@@ -81,12 +83,14 @@ pub struct SinkPolicy {
     pub retries: u32,
     /// The pauses between tries.
     pub backoff: Backoff,
+    /// How those pauses are scattered. Default: not at all.
+    pub jitter: Jitter,
     /// A delivery that takes longer counts as refused for now; a flush that does fails the pipeline. Default: none.
     pub timeout: Option<Duration>,
 }
 
 impl Default for SinkPolicy {
     fn default() -> Self {
-        Self { retries: 3, backoff: Backoff::default(), timeout: None }
+        Self { retries: 3, backoff: Backoff::default(), jitter: Jitter::None, timeout: None }
     }
 }

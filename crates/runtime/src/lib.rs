@@ -45,7 +45,7 @@ pub use clock::Clock;
 pub use context::{AfterFault, Backoff, StageContext, Supervision, panic_nack};
 pub use dead_letter::DeadLetter;
 pub use drain::{Intake, KillSwitch};
-pub use egress::{Accepted, Sink, SinkPolicy};
+pub use egress::{Accepted, Jitter, Sink, SinkPolicy};
 pub use ingress::{Class, Classifier, Committer, Companion, NoCommit, Pull, Readiness, Source, SourceContext};
 pub use monitor::StallWatch;
 pub use ops::{BatchLimits, ByBytes, ByRecord, Cost, OverRate, PerRecord, ThrottleSpec};

@@ -20,11 +20,29 @@ pub enum Level {
     Error,
 }
 
+/// What a problem is about. Where problems are shown, each class has a code of its own.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Class {
+    /// A value that the component refuses, or that is likely not what was meant.
+    #[default]
+    Setting,
+    /// What this version cannot do; as a warning, what has no effect in it.
+    Later,
+    /// A path that cannot be read or written.
+    Path,
+    /// An address, or the path of a socket, that cannot be listened on.
+    Address,
+    /// A place within a program.
+    Program,
+}
+
 /// One thing that is wrong with the configuration of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// How bad it is.
     pub level: Level,
+    /// What it is about.
+    pub class: Class,
     /// Which key, as a path within the component: `framing.newline_delimited.max_length`, `include[1]`; empty for the
     /// component itself.
     pub key: String,
@@ -43,8 +61,15 @@ impl Problem {
         self
     }
 
-    /// Says where within the value it is, in bytes of its text.
+    /// Says what it is about, where that is not a setting.
+    pub fn about(&mut self, class: Class) -> &mut Self {
+        self.class = class;
+        self
+    }
+
+    /// Says where within the value it is, in bytes of its text; it is about a program then.
     pub fn within(&mut self, range: std::ops::Range<usize>) -> &mut Self {
+        self.class = Class::Program;
         self.within = Some(range);
         self
     }
@@ -107,7 +132,8 @@ impl<'a> Check<'a> {
         let key = format!("{}{key}", self.prefix);
         let key = key.trim_end_matches('.').to_owned();
         let at = self.problems.len();
-        self.problems.push(Problem { level, key, within: None, text, help: None });
+        let class = Class::default();
+        self.problems.push(Problem { level, class, key, within: None, text, help: None });
         &mut self.problems[at]
     }
 }

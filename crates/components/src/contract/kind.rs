@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::{SinkConfig, SourceConfig, TransformConfig};
 
-/// A key that Vector knows for this component and that has no effect here. It is taken out, with a warning, before the
-/// configuration is read.
+/// A key that Vector knows for this component, and that this one does not. It is taken out before the configuration is
+/// read: with a warning where it has no effect here, with an error where a file would mean something else without it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
     /// The key, as a path within the component.
@@ -29,6 +29,8 @@ macro_rules! kind {
             pub example: &'static str,
             /// Keys of Vector without effect.
             pub ignored: &'static [Ignored],
+            /// Keys of Vector that a file would mean something else without.
+            pub lacking: &'static [Ignored],
             /// The schema of the configuration, without `type`, `inputs` and `buffer`.
             pub schema: fn(&mut SchemaGenerator) -> Schema,
             /// Reads the configuration from a map without `type`, `inputs` and `buffer`.
@@ -47,6 +49,7 @@ macro_rules! kind {
                     summary,
                     example,
                     ignored: &[],
+                    lacking: &[],
                     schema: |generator| generator.root_schema_for::<C>(),
                     parse: |from| Ok(Box::new(erased_serde::deserialize::<C>(from)?)),
                 }
@@ -56,6 +59,13 @@ macro_rules! kind {
             #[must_use]
             pub const fn ignores(mut self, ignored: &'static [Ignored]) -> Self {
                 self.ignored = ignored;
+                self
+            }
+
+            /// With keys of Vector that are not here, and that a file would mean something else without.
+            #[must_use]
+            pub const fn lacks(mut self, lacking: &'static [Ignored]) -> Self {
+                self.lacking = lacking;
                 self
             }
         }

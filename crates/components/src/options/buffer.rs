@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_flow::queue::SampleRate;
 use tidegate_flow::{EdgeSpec, OnFull};
 
-use crate::contract::Check;
+use crate::contract::{Check, Class};
 use crate::value::ByteSize;
 
 /// What waits before a component. Without `max_size` it holds at most 1 MiB, of memory that it shares with others; a
@@ -73,8 +73,10 @@ impl Buffer {
     /// Reports what cannot work. Keys are those within `buffer`.
     pub fn check(&self, at: &mut Check<'_>) {
         if self.kind == BufferType::Disk {
-            at.refuse("type", "buffers on disk are not available yet")
-                .help("use `type: memory`; sources that can read again lose nothing when the process dies");
+            at.refuse("type", "buffers on disk are not available yet").about(Class::Later).help(
+                "remove `type` and write a `max_size` that fits into `memory`; when it is full, a file is read on later and \
+                 a request is refused with a time to try again, so that neither loses anything when the process dies",
+            );
         }
         if self.max_events == Some(0) {
             at.refuse("max_events", "a buffer of no records is always full").help("set it to at least 1");

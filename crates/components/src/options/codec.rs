@@ -79,17 +79,17 @@ pub enum DecodingCodec {
     Json,
 }
 
-/// How a record is written.
+/// How a record is written. Default: as JSON, with every field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Encoding {
-    /// The form of a record.
+    /// The form of a record. Default: `json`.
     pub codec: EncodingCodec,
     /// Only these fields are written, as paths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub only_fields: Option<Vec<String>>,
     /// These fields are left out, as paths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub except_fields: Option<Vec<String>>,
 }
 

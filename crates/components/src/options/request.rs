@@ -1,13 +1,15 @@
 //! [`Request`]: how a sink is called: how many times at once, for how long, and how often again.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidegate_runtime::{Backoff, SinkPolicy};
 
-use crate::contract::Check;
+use super::retry::{JitterMode, Retry};
+use crate::contract::{Check, Class};
 use crate::value::Period;
 
 /// How a sink is called. The runtime does it, so that it is the same for every sink.
@@ -19,13 +21,22 @@ pub struct Request {
     /// A delivery that takes longer counts as refused for now. Default: 60 s.
     #[serde(alias = "timeout")]
     pub timeout_secs: Period,
-    /// How often a batch that was refused for now is tried again before it goes back to its source. Default: without
-    /// end, as in Vector.
+    /// How often and when a delivery that was refused for now is tried again.
+    pub retry: Retry,
+    /// Another way to write `retry.attempts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_attempts: Option<u32>,
-    /// The first pause before another try; each next one is twice as long. Default: 1 s.
-    pub retry_initial_backoff_secs: Period,
-    /// The longest pause between two tries. Default: 30 s.
-    pub retry_max_duration_secs: Period,
+    /// Another way to write `retry.initial_backoff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_initial_backoff_secs: Option<Period>,
+    /// Another way to write `retry.max_backoff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_max_duration_secs: Option<Period>,
+    /// Another way to write `retry.jitter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_jitter_mode: Option<JitterMode>,
+    /// Further headers of requests over HTTP, by name.
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Default for Request {
@@ -33,9 +44,12 @@ impl Default for Request {
         Self {
             concurrency: Concurrency::default(),
             timeout_secs: Period::secs(60),
+            retry: Retry::default(),
             retry_attempts: None,
-            retry_initial_backoff_secs: Period::secs(1),
-            retry_max_duration_secs: Period::secs(30),
+            retry_initial_backoff_secs: None,
+            retry_max_duration_secs: None,
+            retry_jitter_mode: None,
+            headers: BTreeMap::new(),
         }
     }
 }
@@ -44,14 +58,21 @@ impl Request {
     /// What the runtime does around the sink.
     #[must_use]
     pub fn policy(&self) -> SinkPolicy {
-        let retries = self.retry_attempts.unwrap_or(u32::MAX);
-        let first = self.retry_initial_backoff_secs.get();
-        let longest = self.retry_max_duration_secs.get().max(first);
+        let retries = self.retry.attempts.or(self.retry_attempts).unwrap_or(u32::MAX);
+        let (first, longest) = self.pauses();
         SinkPolicy {
             retries,
-            backoff: Backoff { first, longest, restarts: retries },
+            backoff: Backoff { first: first.get(), longest: longest.get().max(first.get()), restarts: retries },
+            jitter: self.retry.jitter.or(self.retry_jitter_mode).unwrap_or_default().start(),
             timeout: Some(self.timeout_secs.get()).filter(|timeout| *timeout > Duration::ZERO),
         }
+    }
+
+    /// The first and the longest pause, as they were written.
+    fn pauses(&self) -> (Period, Period) {
+        let first = self.retry.initial_backoff.or(self.retry_initial_backoff_secs).unwrap_or(Period::secs(1));
+        let longest = self.retry.max_backoff.or(self.retry_max_duration_secs);
+        (first, longest.unwrap_or(Period::secs(30).max(first)))
     }
 
     /// Reports what cannot work. Keys are those within `request`.
@@ -61,13 +82,38 @@ impl Request {
                 "concurrency",
                 "a concurrency that adapts itself is not available yet; deliveries go one at a time",
             )
-            .help("write a number for more");
+            .about(Class::Later)
+            .help("write a number for more, such as 8");
         }
         if self.timeout_secs.get().is_zero() {
             at.refuse("timeout_secs", "no delivery is done in no time").help("set it above zero");
         }
-        if self.retry_max_duration_secs < self.retry_initial_backoff_secs {
-            at.warn("retry_max_duration_secs", "is shorter than the first pause, which counts");
+        let twice = [
+            ("retry_attempts", "attempts", self.retry_attempts.is_some() && self.retry.attempts.is_some()),
+            (
+                "retry_initial_backoff_secs",
+                "initial_backoff",
+                self.retry_initial_backoff_secs.is_some() && self.retry.initial_backoff.is_some(),
+            ),
+            (
+                "retry_max_duration_secs",
+                "max_backoff",
+                self.retry_max_duration_secs.is_some() && self.retry.max_backoff.is_some(),
+            ),
+            ("retry_jitter_mode", "jitter", self.retry_jitter_mode.is_some() && self.retry.jitter.is_some()),
+        ];
+        for (key, ours, _) in twice.into_iter().filter(|(.., is_twice)| *is_twice) {
+            at.refuse(key, format!("`retry.{ours}` says it already")).help("leave out one of the two");
+        }
+        if self.retry.budget.is_some() {
+            at.warn("retry.budget", "a budget of tries has no effect yet")
+                .about(Class::Later)
+                .help("pauses that double and are scattered keep tries few; `retry.attempts` limits those of a batch");
+        }
+        let (first, longest) = self.pauses();
+        if longest < first {
+            let key = if self.retry.max_backoff.is_some() { "retry.max_backoff" } else { "retry_max_duration_secs" };
+            at.warn(key, "is shorter than the first pause, which counts");
         }
     }
 }
@@ -146,7 +192,10 @@ impl JsonSchema for Concurrency {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_runtime::Jitter;
+
     use super::*;
+    use crate::contract::{BuildContext, Depth, Level};
 
     #[test]
     fn a_policy_follows_from_what_was_written() {
@@ -156,6 +205,36 @@ mod tests {
         assert_eq!(policy.backoff.pause(2), Some(Duration::from_secs(2)));
         assert_eq!(request.concurrency.get(), 8);
         assert_eq!(Request::default().policy().retries, u32::MAX);
+        assert!(matches!(Request::default().policy().jitter, Jitter::Full { .. }));
+    }
+
+    #[test]
+    fn the_keys_of_vector_and_ours_say_the_same() {
+        let ours = r#"{"retry":{"attempts":5,"initial_backoff":"2s","max_backoff":"1m","jitter":"none"}}"#;
+        let theirs = r#"{"retry_attempts":5,"retry_initial_backoff_secs":2,"retry_max_duration_secs":60,"retry_jitter_mode":"None"}"#;
+        for json in [ours, theirs] {
+            let policy = serde_json::from_str::<Request>(json).unwrap().policy();
+            assert_eq!((policy.retries, policy.jitter), (5, Jitter::None));
+            assert_eq!(
+                (policy.backoff.first, policy.backoff.longest),
+                (Duration::from_secs(2), Duration::from_secs(60))
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_or_has_no_effect_is_reported() {
+        let json = r#"{"concurrency":"adaptive","retry":{"attempts":5,"budget":"10%"},"retry_attempts":4}"#;
+        let (request, cx): (Request, _) = (serde_json::from_str(json).unwrap(), BuildContext::new("data"));
+        let mut check = Check::new(&cx, Depth::Values);
+        request.check(&mut check);
+        let found: Vec<_> = check.into_problems().into_iter().map(|one| (one.key, one.level, one.class)).collect();
+        let expected = [
+            ("concurrency", Level::Warning, Class::Later),
+            ("retry_attempts", Level::Error, Class::Setting),
+            ("retry.budget", Level::Warning, Class::Later),
+        ];
+        assert_eq!(found, expected.map(|(key, level, class)| (key.to_owned(), level, class)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tidegate_flow::{Meta, Nack, Share as _, kib};
 use tidegate_record::codec::Encoder;
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
 
-use super::encode::with_fields;
+use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::Rows;
 use crate::contract::{Check, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, SinkFraming};
@@ -27,7 +27,8 @@ pub const KIND: SinkKind = SinkKind::of::<Console>(
     "console",
     "Writes records to standard output or standard error.",
     "type: console\ntarget: stdout\nencoding:\n  codec: json\n",
-);
+)
+.ignores(&[TIMES, METRIC_TAGS, JSON_OPTIONS]);
 
 /// Writes records to standard output or standard error.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +37,8 @@ pub struct Console {
     /// Where to. Default: `stdout`.
     #[serde(default)]
     pub target: Target,
-    /// How a record is written.
+    /// How a record is written. Default: as JSON.
+    #[serde(default)]
     pub encoding: Encoding,
     /// How records are told apart. Default: a newline behind each.
     #[serde(default)]

@@ -6,9 +6,16 @@ use tidegate_record::{Path, RowMut};
 use tidegate_runtime::{StageContext, Step, Transform};
 
 use crate::Rows;
-use crate::contract::Check;
+use crate::contract::{Check, Ignored};
 use crate::options::{Encoding, EncodingCodec, SinkFraming, SinkFramingMethod};
 use crate::wiring::SinkSlot;
+
+/// Options of encodings in Vector that have no effect here.
+pub(super) const TIMES: Ignored =
+    Ignored { key: "encoding.timestamp_format", why: "a time is written as it came, in RFC 3339 mostly" };
+pub(super) const METRIC_TAGS: Ignored =
+    Ignored { key: "encoding.metric_tag_values", why: "metrics are records like all others" };
+pub(super) const JSON_OPTIONS: Ignored = Ignored { key: "encoding.json", why: "a record is written on one line" };
 
 impl Encoding {
     /// How rows are written, with this between them.

@@ -23,23 +23,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, mib};
+use tidegate_record::Path;
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
 
 pub(super) use self::open::OpenFiles;
 pub use self::rotate::Rotation;
 pub(super) use self::write::fault as file_fault;
 use self::write::{Job, Writer};
-use super::encode::with_fields;
+use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::Rows;
-use crate::contract::{Check, Depth, SinkConfig, SinkKind, StartError};
+use crate::contract::{Check, Class, Depth, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
-use crate::template::{Template, Zone};
+use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind =
-    SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE);
+    SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE)
+        .ignores(&[
+            Ignored { key: "truncate", why: "`rotate` puts files aside" },
+            Ignored { key: "internal_metrics", why: "counters are of the sink, not of each file" },
+            TIMES,
+            METRIC_TAGS,
+            JSON_OPTIONS,
+        ]);
 
 const EXAMPLE: &str = "\
 type: file
@@ -56,17 +64,22 @@ pub struct File {
     /// The file, with places that each record fills: `%Y-%m-%d` and other specifiers of `strftime` for its time (that of
     /// `.timestamp`, or of its read), `{{ field }}` for a field. Folders are made as they are needed.
     pub path: String,
-    /// How a record is written.
+    /// How a record is written. Default: as JSON.
+    #[serde(default)]
     pub encoding: Encoding,
     /// How records are told apart. Default: a newline behind each.
     #[serde(default)]
     pub framing: SinkFraming,
-    /// How files are compressed. Default: not at all.
-    #[serde(default)]
-    pub compression: Compression,
+    /// How files are compressed. Default: as the end of `path` says, `.gz` or `.zst`; otherwise not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// Whose clocks the times in `path` are told by: `local`, `UTC`, or a name like `Europe/Berlin`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// The field with the time of a record, for the times in `path`: text as in RFC 3339. Where it has none, the time of
+    /// its read counts. Default: `.timestamp`.
+    #[serde(default = "time_field")]
+    pub time_field: String,
     /// A file that nothing was written to for so long is closed with the next batch. Default: 30 s.
     #[serde(default = "idle_timeout")]
     pub idle_timeout_secs: Period,
@@ -114,6 +127,10 @@ pub enum Fsync {
     EveryBatch,
 }
 
+fn time_field() -> String {
+    ".timestamp".to_owned()
+}
+
 const fn idle_timeout() -> Period {
     Period::secs(30)
 }
@@ -140,8 +157,23 @@ impl File {
         })
     }
 
+    /// How files are compressed: as written, or as the end of the path says.
+    fn packing(&self) -> Compression {
+        self.compression.unwrap_or_else(|| match self.path.rsplit('.').next() {
+            Some("zst" | "zstd") => Compression::Zstd,
+            Some("gz") => Compression::Gzip,
+            _ => Compression::None,
+        })
+    }
+
+    fn time_path(&self) -> Result<Path, StartError> {
+        Path::parse(&self.time_field).map_err(|error| {
+            StartError::new(format!("is no path of a field: {error}")).help("write one like `.timestamp`")
+        })
+    }
+
     fn limits(&self) -> BatchLimits {
-        let linger = if self.compression == Compression::None { 100 } else { 1_000 };
+        let linger = if self.packing() == Compression::None { 100 } else { 1_000 };
         let defaults = BatchLimits::records(65_536).bytes(mib(1)).linger(std::time::Duration::from_millis(linger));
         self.batch.limits(defaults)
     }
@@ -152,9 +184,12 @@ impl File {
         let Some(nearest) = folder.and_then(|folder| folder.ancestors().find(|path| path.exists())) else { return };
         let is_read_only = std::fs::metadata(nearest).is_ok_and(|about| about.permissions().readonly());
         if !nearest.is_dir() {
-            at.refuse("path", format!("{} is no folder", nearest.display())).help("choose a path within a folder");
+            at.refuse("path", format!("{} is no folder", nearest.display()))
+                .about(Class::Path)
+                .help("choose a path within a folder");
         } else if is_read_only {
             at.refuse("path", format!("the folder {} cannot be written to", nearest.display()))
+                .about(Class::Path)
                 .help("choose another folder, or change its permissions");
         }
     }
@@ -164,13 +199,20 @@ impl SinkConfig for File {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
         at.under("batch", |at| self.batch.check(at));
-        for (key, error) in [("path", self.template().err()), ("timezone", self.zone().err())] {
+        let faults =
+            [("path", self.template().err()), ("timezone", self.zone().err()), ("time_field", self.time_path().err())];
+        for (key, error) in faults {
             if let Some(error) = error {
                 let problem = at.refuse(key, error.text);
                 if let Some(help) = error.help {
                     problem.help(help);
                 }
             }
+        }
+        let by_name = Self { compression: None, ..self.clone() }.packing();
+        if by_name != Compression::None && self.packing() != by_name {
+            at.warn("compression", "is not what the end of `path` says, and what readers of the file will expect")
+                .help("leave it out, or give the path another end");
         }
         if !(1..=MOST_OPEN_FILES).contains(&self.max_open_files) {
             at.refuse("max_open_files", format!("{} is not from 1 to {MOST_OPEN_FILES}", self.max_open_files));
@@ -197,7 +239,8 @@ impl SinkConfig for File {
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
-        let writer = Writer::new(&self, self.template()?, self.zone()?);
+        let clock = RowClock::new(self.zone()?).time_at(self.time_path()?);
+        let writer = Writer::new(&self, self.template()?, clock);
         let slot = with_fields(slot, &self.encoding).batch(self.limits());
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
         slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)) });
@@ -228,5 +271,33 @@ impl Sink<Rows> for FileSink {
 
     async fn flush(&mut self) -> Result<(), Nack> {
         self.with_writer(Writer::flush).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::BuildContext;
+
+    fn file(json: &str) -> File {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_the_path_says_how_it_is_compressed_unless_something_else_is_written() {
+        for (json, packing) in [
+            (r#"{"path":"a-%Y.ndjson.zst"}"#, Compression::Zstd),
+            (r#"{"path":"a.log.gz"}"#, Compression::Gzip),
+            (r#"{"path":"a.log"}"#, Compression::None),
+            (r#"{"path":"a.log.zst","compression":"none"}"#, Compression::None),
+            (r#"{"path":"a","compression":"gzip"}"#, Compression::Gzip),
+        ] {
+            assert_eq!(file(json).packing(), packing, "{json}");
+        }
+        let cx = BuildContext::new("data");
+        let mut check = Check::new(&cx, Depth::Values);
+        file(r#"{"path":"a.log.zst","compression":"none"}"#).check(&mut check);
+        let keys: Vec<_> = check.into_problems().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["compression"]);
     }
 }

@@ -31,7 +31,7 @@ use tidegate_runtime::BatchLimits;
 
 pub use self::auth::Auth;
 use self::sink::{HttpSink, Requests};
-use super::encode::with_fields;
+use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{
     Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, SinkFramingMethod, Tls,
@@ -40,7 +40,23 @@ use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<Http>("http", "Sends batches of records as HTTP requests.", EXAMPLE)
-    .ignores(&[Ignored { key: "proxy", why: "requests go straight to the address" }]);
+    .ignores(&[
+        Ignored { key: "proxy", why: "requests go straight to the address" },
+        Ignored { key: "content_type", why: "it follows from `encoding` and `framing`; a header can say otherwise" },
+        Ignored { key: "healthcheck.uri", why: "nothing is sent before the first records are" },
+        Ignored { key: "request.adaptive_concurrency", why: "`request.concurrency` is a fixed number for now" },
+        Ignored { key: "request.rate_limit_num", why: "a transform `throttle` before the sink limits the records" },
+        Ignored { key: "request.rate_limit_duration_secs", why: "there is no limit of requests in a time yet" },
+        Ignored {
+            key: "retry_strategy",
+            why: "statuses of passing trouble are tried again; `retry_statuses` adds to them",
+        },
+        Ignored { key: "tls.alpn_protocols", why: "HTTP/2 and HTTP/1.1 are offered" },
+        TIMES,
+        METRIC_TAGS,
+        JSON_OPTIONS,
+    ])
+    .lacks(&[Ignored { key: "tls.key_pass", why: "write the key to a file without a password" }]);
 
 const EXAMPLE: &str = "\
 type: http
@@ -64,7 +80,8 @@ pub struct Http {
     /// With which method. Default: `post`.
     #[serde(default)]
     pub method: Method,
-    /// How a record is written.
+    /// How a record is written. Default: as JSON.
+    #[serde(default)]
     pub encoding: Encoding,
     /// How records are told apart. Default: an array of JSON with the codec `json`, a newline behind each otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +95,7 @@ pub struct Http {
     /// How a request is compressed. Default: not at all.
     #[serde(default)]
     pub compression: Compression,
-    /// Further headers, by name.
+    /// Further headers, by name. Those under `request.headers` are sent too.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Who we are.
@@ -197,8 +214,10 @@ impl Http {
         if let Some(auth) = &self.auth {
             headers.insert(hyper::header::AUTHORIZATION, auth.header().map_err(|error| ("auth".to_owned(), error))?);
         }
-        for (name, value) in &self.headers {
-            let key = || format!("headers.{name}");
+        let plain = self.headers.iter().map(|header| ("headers", header));
+        let requests = self.request.headers.iter().map(|header| ("request.headers", header));
+        for (table, (name, value)) in plain.chain(requests) {
+            let key = || format!("{table}.{name}");
             let header: HeaderName =
                 name.parse().map_err(|_| fault(key(), format!("\"{name}\" is no name of a header")))?;
             let value = value.parse::<HeaderValue>();

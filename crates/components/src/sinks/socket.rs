@@ -22,15 +22,20 @@ use tidegate_runtime::{Backoff, BatchLimits, SinkPolicy};
 use self::packet::PacketSink;
 use self::stream::StreamSink;
 use self::target::Target;
-use super::encode::with_fields;
-use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
+use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
+use crate::contract::{Check, Class, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, Healthcheck, SinkFraming, Tls};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<Socket>("socket", "Sends records over TCP, UDP or a unix socket.", EXAMPLE)
-    .ignores(&[Ignored { key: "keepalive", why: "a connection that broke is noticed by the next write" }]);
+    .ignores(&[
+        Ignored { key: "keepalive", why: "a connection that broke is noticed by the next write" },
+        TIMES,
+        METRIC_TAGS,
+        JSON_OPTIONS,
+    ]);
 
 const EXAMPLE: &str = "\
 type: socket
@@ -55,7 +60,8 @@ pub struct Socket {
     /// For `unix`: whether it is a stream or takes packets. Default: `stream`.
     #[serde(default)]
     pub unix_mode: UnixMode,
-    /// How a record is written.
+    /// How a record is written. Default: as JSON.
+    #[serde(default)]
     pub encoding: Encoding,
     /// How records are told apart in a stream. Default: a newline behind each. A packet is always one record.
     #[serde(default)]
@@ -138,7 +144,7 @@ impl Socket {
     /// It connects again without end, twice a second at first.
     fn policy() -> SinkPolicy {
         let backoff = Backoff { longest: std::time::Duration::from_secs(10), ..Backoff::default() };
-        SinkPolicy { retries: u32::MAX, backoff, timeout: None }
+        SinkPolicy { retries: u32::MAX, backoff, ..SinkPolicy::default() }
     }
 }
 
@@ -159,7 +165,9 @@ impl SinkConfig for Socket {
             at.warn("path", "has no effect without `mode: unix`");
         }
         if self.tls.as_ref().is_some_and(|tls| tls.enabled.unwrap_or(true)) {
-            at.refuse("tls", "is not available for sockets yet").help("use the sink `http` with an `https` address");
+            at.refuse("tls", "is not available for sockets yet")
+                .about(Class::Later)
+                .help("use the sink `http` with an `https` address");
         }
         if self.connect_timeout_secs.get().is_zero() {
             at.refuse("connect_timeout_secs", "no connection comes about in no time").help("set it above zero");

@@ -26,7 +26,7 @@ use tidegate_runtime::SourceOptions;
 
 use self::serve::Server;
 use self::source::Requests;
-use crate::contract::{Check, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, DecodingCodec, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
@@ -37,7 +37,16 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
     "Takes records in the bodies of HTTP requests, and answers when they are safe.",
     EXAMPLE,
 )
-.ignores(&[Ignored { key: "acknowledgements", why: "requests are always answered when their records are safe" }]);
+.ignores(&[
+    Ignored { key: "acknowledgements", why: "requests are always answered when their records are safe" },
+    Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
+    Ignored { key: "keepalive", why: "connections are kept as long as they are used" },
+    Ignored { key: "query_parameters", why: "what stands behind the path of a request is not kept" },
+])
+.lacks(&[
+    Ignored { key: "encoding", why: "write `decoding: { codec: json }`" },
+    Ignored { key: "tls", why: "put a proxy that speaks TLS before it" },
+]);
 
 const EXAMPLE: &str = "\
 type: http_server
@@ -198,8 +207,14 @@ impl SourceConfig for HttpServer {
             && let Err(error) = std::net::TcpListener::bind(self.address)
         {
             at.refuse("address", format!("cannot listen on {}: {error}", self.address))
+                .about(Class::Address)
                 .help("stop what listens there, or choose another port");
         }
+    }
+
+    /// A request is answered by one watch on all of its records.
+    fn can_sort(&self) -> bool {
+        false
     }
 
     fn exposure(&self) -> Exposure {

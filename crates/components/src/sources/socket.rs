@@ -26,17 +26,25 @@ use self::connections::Connections;
 use self::listener::Listener;
 use self::packets::Packets;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
-use crate::contract::{Check, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE)
-    .ignores(&[Ignored {
-        key: "shutdown_timeout_secs",
-        why: "a drain delivers what was read, and closes connections at once",
-    }]);
+    .ignores(&[
+        Ignored { key: "shutdown_timeout_secs", why: "a drain delivers what was read, and closes connections at once" },
+        Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
+        Ignored { key: "port_key", why: "the port of the sender is not kept" },
+        Ignored { key: "max_connection_duration_secs", why: "connections last as long as their senders like" },
+        Ignored { key: "socket_file_mode", why: "a socket has the permissions that the umask leaves" },
+    ])
+    .lacks(&[
+        Ignored { key: "tls", why: "put a proxy that speaks TLS before it" },
+        Ignored { key: "permit_origin", why: "let a firewall say who may send" },
+        Ignored { key: "multicast_groups", why: "it listens on addresses of this machine alone" },
+    ]);
 
 const EXAMPLE: &str = "\
 type: socket
@@ -180,7 +188,7 @@ impl SourceConfig for Socket {
             && let Err(error) = listener::probe(self)
         {
             let key = if self.mode.has_path() { "path" } else { "address" };
-            let problem = at.refuse(key, error.text);
+            let problem = at.refuse(key, error.text).about(Class::Address);
             if let Some(help) = error.help {
                 problem.help(help);
             }

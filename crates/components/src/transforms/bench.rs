@@ -67,6 +67,13 @@ impl Bench {
         (out, step)
     }
 
+    /// What comes out when nothing more will come in.
+    pub(super) fn flush(&mut self) -> (Option<Batch<Rows>>, Step) {
+        let mut out = None;
+        let step = self.step.flush(&mut out, &mut self.cx);
+        (out, step)
+    }
+
     /// The messages that come out for messages.
     pub(super) fn texts<const N: usize>(&mut self, texts: [&str; N]) -> Vec<String> {
         let (out, step) = self.process(Rows::from_texts(texts));

@@ -23,14 +23,19 @@ use tidegate_remap::{Options, Program, Timezone};
 use self::dropped::Rerouting;
 use self::step::{RemapStep, Treatment};
 use super::condition::{first_error, report};
-use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind = TransformKind::of::<Remap>(
     "remap",
     "Changes records by a program in VRL.",
     "type: remap\nsource: |\n  . = parse_json!(.message)\n  .env = \"prod\"\n",
-);
+)
+.ignores(&[
+    Ignored { key: "runtime", why: "programs run as they are; there is one way" },
+    Ignored { key: "metric_tag_values", why: "metrics are records like all others" },
+])
+.lacks(&[Ignored { key: "files", why: "write one file, or several transforms" }]);
 
 /// Changes records by a program in VRL.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -20,11 +20,13 @@ use tidegate_runtime::{StageContext, Step, Transform};
 use super::condition::ConditionText;
 use super::edits::{Decision, Edits};
 use crate::Rows;
-use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind =
-    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n");
+    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n").lacks(&[
+        Ignored { key: "group_by", why: "records are counted together; `key_field` treats those of a key alike" },
+    ]);
 
 /// Passes on one record in so many.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -1,11 +1,14 @@
 //! Lets records pass at a rate: all together, or those of each key on their own.
 //!
-//! * **Emits** what the rate allows, in order.
-//! * **Blocks** its input with `when_over: shape`: what is over the rate waits, and the pressure travels upstream.
+//! * **Emits** what the rate allows, in order; with a key and `when_over: shape`, in the order of each key.
+//! * **Blocks** its input with `when_over: shape`: what is over the rate waits, and the pressure travels upstream. With a
+//!   key, up to 4096 records or 1 MiB wait while those of other keys pass; when it is full, all keys wait.
 //! * **Sheds** what is over the rate with `when_over: shed`, which is what Vector does, counted with the reason `throttle`.
 //! * **Settles** what was shed as shed.
 //! * **Completes** with its input, when what waits has passed.
 //! * **Fails** never.
+
+mod paced;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -17,10 +20,11 @@ use tidegate_remap::Condition;
 use tidegate_runtime::ops::{Cost, KeyedBuckets, MAX_KEYS, Throttle as Pace};
 use tidegate_runtime::{OverRate, StageContext, Step, ThrottleSpec, Transform};
 
+use self::paced::Paced;
 use super::condition::ConditionText;
 use super::edits::{Decision, Edits};
 use crate::Rows;
-use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;
 
@@ -29,7 +33,8 @@ pub const KIND: TransformKind = TransformKind::of::<Throttle>(
     "throttle",
     "Lets records pass at a rate; what is over it waits or is shed.",
     "type: throttle\nthreshold: 1000\nwindow_secs: 1\nwhen_over: shape\n",
-);
+)
+.ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }]);
 
 /// Lets records pass at a rate; what is over it waits or is shed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +61,8 @@ pub struct Throttle {
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenOver {
-    /// They wait, and what is behind them too. Not with `key_field`: one key would hold up all others.
+    /// They wait, and what is behind them too. With `key_field`, only what is behind them of the same key: up to 4096
+    /// records or 1 MiB wait so; when it is full, nothing more is taken until some have passed.
     Shape,
     /// They are shed and counted.
     #[default]
@@ -87,10 +93,6 @@ impl TransformConfig for Throttle {
         if let Err(error) = self.key() {
             at.refuse("key_field", error.text);
         }
-        if self.key_field.is_some() && self.when_over == WhenOver::Shape {
-            at.refuse("when_over", "records cannot wait per key: those of one key would hold up all others")
-                .help("use `when_over: shed`, or a `route` with a throttle behind each output");
-        }
         if let Some(exclude) = &self.exclude {
             exclude.check("exclude", at);
         }
@@ -103,8 +105,11 @@ impl TransformConfig for Throttle {
         }
         let exclude = self.exclude.as_ref().map(|text| text.build("exclude")).transpose()?;
         if let Some(key) = self.key()? {
-            let step = ByKey::new(KeyedBuckets::new(rate, burst, MAX_KEYS), key, exclude);
-            return Ok(BuiltTransform::holding(step, ByKey::holds()));
+            let (buckets, keys) = (KeyedBuckets::new(rate, burst, MAX_KEYS), Keys::new(key, exclude));
+            return Ok(match self.when_over {
+                WhenOver::Shape => BuiltTransform::holding(Paced::new(buckets, keys), Paced::holds()),
+                WhenOver::Shed => BuiltTransform::holding(ByKey::new(buckets, keys), ByKey::holds()),
+            });
         }
         let (over, waiting) = match self.when_over {
             WhenOver::Shape => (OverRate::Shape, Weight { records: Records::new(1), bytes: Bytes::ZERO }),
@@ -134,19 +139,42 @@ impl Cost<Rows> for Counted {
 /// A rate for each key; sheds what is over it. Keys are known by a hash of 64 bits: two with one hash share a rate.
 struct ByKey {
     buckets: KeyedBuckets,
-    key: Template,
-    exclude: Option<Condition>,
-    clock: RowClock,
-    text: String,
+    keys: Keys,
     edits: Edits,
     /// Pays for the keys.
     lease: Lease,
 }
 
+/// Finds the key of a record.
+struct Keys {
+    key: Template,
+    exclude: Option<Condition>,
+    clock: RowClock,
+    text: String,
+}
+
+impl Keys {
+    fn new(key: Template, exclude: Option<Condition>) -> Self {
+        Self { key, exclude, clock: RowClock::new(Zone::Utc), text: String::new() }
+    }
+
+    /// The hash of the key; `None` for a record that is excluded. Records that lack the field share one.
+    fn of(&mut self, row: Row<'_>) -> Option<u64> {
+        if self.exclude.as_mut().is_some_and(|exclude| exclude.matches(row)) {
+            return None;
+        }
+        self.text.clear();
+        let mut hasher = DefaultHasher::new();
+        if self.key.render(row, &mut self.clock, &mut self.text).is_ok() {
+            self.text.hash(&mut hasher);
+        }
+        Some(hasher.finish())
+    }
+}
+
 impl ByKey {
-    fn new(buckets: KeyedBuckets, key: Template, exclude: Option<Condition>) -> Self {
-        let (clock, edits) = (RowClock::new(Zone::Utc), Edits::default());
-        Self { buckets, key, exclude, clock, text: String::new(), edits, lease: Lease::none() }
+    fn new(buckets: KeyedBuckets, keys: Keys) -> Self {
+        Self { buckets, keys, edits: Edits::default(), lease: Lease::none() }
     }
 
     /// What the keys take. Tables double, so that up to twice the keys are allocated.
@@ -164,18 +192,11 @@ impl Transform<Rows> for ByKey {
     }
 
     fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Self { buckets, key, exclude, clock, text, edits, .. } = self;
+        let Self { buckets, keys, edits, .. } = self;
         let now = cx.now();
-        edits.decide(&input.payload, |row: Row<'_>| {
-            if exclude.as_mut().is_some_and(|exclude| exclude.matches(row)) {
-                return Decision::Keep;
-            }
-            text.clear();
-            let mut hasher = DefaultHasher::new();
-            if key.render(row, clock, text).is_ok() {
-                text.hash(&mut hasher);
-            }
-            if buckets.try_take(hasher.finish(), 1.0, now) { Decision::Keep } else { Decision::Shed }
+        edits.decide(&input.payload, |row: Row<'_>| match keys.of(row) {
+            Some(key) if !buckets.try_take(key, 1.0, now) => Decision::Shed,
+            _ => Decision::Keep,
         });
         *out = edits.apply(input, ShedReason::Throttle, cx);
         Step::Done
@@ -225,6 +246,51 @@ mod tests {
         assert_eq!(bench.texts(["a", "b"]), ["a"], "records without the field share one");
     }
 
+    /// What a step gives until it wants nothing more, with the time in milliseconds at which it did.
+    fn paced(bench: &mut Bench, first: (Option<Batch<Rows>>, Step)) -> Vec<(u128, String)> {
+        let (mut got, mut last) = (Vec::new(), first);
+        loop {
+            let at = bench.now().since(tidegate_flow::Time::ZERO).as_millis();
+            got.extend(messages(last.0.take()).into_iter().map(|text| (at, text)));
+            last = match last.1 {
+                Step::WaitUntil(at) => {
+                    bench.pass(at.since(bench.now()));
+                    bench.resume()
+                }
+                Step::More => bench.resume(),
+                _ => match bench.flush() {
+                    (None, Step::Done) => return got,
+                    flushed => flushed,
+                },
+            };
+        }
+    }
+
+    const SHAPED: &str = r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ message }}", "when_over": "shape"}"#;
+
+    #[test]
+    fn a_key_over_its_rate_waits_and_others_pass() {
+        let mut bench = Bench::new(built(SHAPED, KIND));
+        let first = bench.process(Rows::from_texts(["a", "a", "b", "a", "c", "b"]));
+        assert_eq!(first.1, Step::Done, "more can be taken");
+        let mut got = paced(&mut bench, first);
+        got.sort();
+        let texts: Vec<(u128, &str)> = got.iter().map(|(at, text)| (at / 1_000, text.as_str())).collect();
+        assert_eq!(texts, [(0, "a"), (0, "b"), (0, "c"), (1, "a"), (1, "b"), (2, "a")]);
+        assert_eq!((bench.flows().shed.total().get(), bench.flows().held.get()), (0, 6), "nothing was settled here");
+    }
+
+    #[test]
+    fn when_too_many_wait_nothing_more_is_taken_and_none_is_lost() {
+        let mut bench = Bench::new(built(SHAPED, KIND));
+        let many: Vec<String> = (0..9_000).map(|n| format!("{}", n % 3_000)).collect();
+        let first = bench.process(Rows::from_texts(many.iter()));
+        assert!(matches!(first.1, Step::WaitUntil(_)), "{:?}", first.1);
+        let got = paced(&mut bench, first);
+        let passed = |second: u128| got.iter().filter(|(at, _)| *at / 1_000 == second).count();
+        assert_eq!((got.len(), [0, 1, 2].map(passed)), (9_000, [3_000; 3]));
+    }
+
     #[test]
     fn what_is_excluded_passes_and_is_not_counted() {
         for key in ["", r#", "key_field": "all""#] {
@@ -240,7 +306,6 @@ mod tests {
             (r#"{"threshold": 0, "window_secs": 1}"#, "threshold"),
             (r#"{"threshold": 1, "window_secs": 0}"#, "window_secs"),
             (r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ a"}"#, "key_field"),
-            (r#"{"threshold": 1, "window_secs": 1, "key_field": "{{ a }}", "when_over": "shape"}"#, "when_over"),
             (r#"{"threshold": 1, "window_secs": 1, "exclude": ")"}"#, "exclude"),
         ] {
             let keys: Vec<String> = problems(json, KIND).into_iter().map(|problem| problem.key).collect();

@@ -10,6 +10,7 @@ use super::layout::{Layout, Output};
 use super::slot::{End, RowsFlow, SinkSlot, SourceSlot, Stage};
 use super::{Node, Part, WireError};
 use crate::Rows;
+use crate::columns::{Columns, Sorting};
 use crate::contract::{BuildContext, BuiltTransform, SourceConfig, StartError};
 
 /// Puts the nodes on `builder`, which then has to be built and started as any other. Must be called within the tokio
@@ -21,6 +22,7 @@ use crate::contract::{BuildContext, BuiltTransform, SourceConfig, StartError};
 pub fn join(builder: &PipelineBuilder, nodes: Vec<Node>, cx: &BuildContext) -> Result<Layout, Vec<WireError>> {
     let layout = Layout::of(&nodes)?;
     let (edges, flows) = Edges::of(builder, &nodes, &layout);
+    let columns: Vec<Option<Columns>> = nodes.iter().map(|node| node.columns.clone()).collect();
     let names: Vec<Arc<str>> = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
     let mut parts = Parts { parts: Vec::new(), errors: Vec::new() };
     let heads = parts.start_sinks(nodes, flows, &edges, cx);
@@ -34,7 +36,11 @@ pub fn join(builder: &PipelineBuilder, nodes: Vec<Node>, cx: &BuildContext) -> R
         if let Some(source) = parts.take_source(at)
             && let Some(stage) = parts.stage_behind(at, Vec::new(), &edges)
         {
-            let started = source.start(SourceSlot { name: Arc::clone(name), cx, builder, stage });
+            let started = columns[at]
+                .as_ref()
+                .map(Columns::build)
+                .transpose()
+                .and_then(|sorter| source.start(SourceSlot { name: Arc::clone(name), cx, builder, stage, sorter }));
             parts.note(name, started);
         }
     }
@@ -51,23 +57,27 @@ struct Edges<'a> {
     before: Vec<Option<Port<Rows>>>,
     /// Behind each named output that several nodes take.
     behind: Vec<Vec<Option<Port<Rows>>>>,
+    /// How each sorts what is in it.
+    sorting: Sorting,
 }
 
 impl<'a> Edges<'a> {
     /// Makes the edges, and gives the flow behind each of those before a node.
     fn of(builder: &PipelineBuilder, nodes: &[Node], layout: &'a Layout) -> (Self, Vec<Option<EdgeFlow>>) {
+        let sorting = nodes.iter().filter_map(|node| node.columns.as_ref()).fold(Sorting::default(), Sorting::with);
         let mut before = Vec::with_capacity(nodes.len());
         let mut flows = Vec::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {
             let stands_alone = layout.producers(at) > 0 && !layout.is_fused(at);
             let buffer = node.buffer.clone().unwrap_or_default();
-            let made = stands_alone.then(|| builder.boxed_port(buffer.spec(&node.name, layout.producers(at))));
+            let made = stands_alone
+                .then(|| builder.boxed_port(sorting.of_edge(buffer.spec(&node.name, layout.producers(at)))));
             let (port, flow) = made.unzip();
             before.push(port);
             flows.push(flow);
         }
         let names = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
-        let mut edges = Self { layout, names, before, behind: Vec::new() };
+        let mut edges = Self { layout, names, before, behind: Vec::new(), sorting };
         edges.behind = (0..nodes.len()).map(|at| edges.junctions(builder, at)).collect();
         (edges, flows)
     }
@@ -81,7 +91,7 @@ impl<'a> Edges<'a> {
                 return None;
             }
             let name = format!("{}.{}", self.names[at], output.name.as_deref().unwrap_or("main"));
-            let (port, flow) = builder.boxed_port(EdgeSpec::new(name).max_producers(1));
+            let (port, flow) = builder.boxed_port(self.sorting.of_edge(EdgeSpec::new(name).max_producers(1)));
             flow.fork_to(&self.branches(output));
             Some(port)
         };

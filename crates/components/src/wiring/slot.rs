@@ -10,6 +10,7 @@ use tidegate_runtime::{
 };
 
 use crate::Rows;
+use crate::columns::Sorter;
 use crate::contract::BuildContext;
 
 /// A flow of rows with boxed steps.
@@ -47,6 +48,8 @@ pub struct SourceSlot<'a> {
     pub(super) cx: &'a BuildContext,
     pub(super) builder: &'a PipelineBuilder,
     pub(super) stage: Stage<'a>,
+    /// Sorts its records, where columns are declared.
+    pub(super) sorter: Option<Sorter>,
 }
 
 impl SourceSlot<'_> {
@@ -64,7 +67,12 @@ impl SourceSlot<'_> {
 
     /// Puts the source into its place.
     pub fn source<S: Source<Payload = Rows>>(self, source: impl Into<SourceOptions<S>>) {
-        self.stage.complete(self.builder.boxed_source(&self.name, source));
+        let options: SourceOptions<S> = source.into();
+        let options = match self.sorter {
+            Some(sorter) => options.classify(sorter),
+            None => options,
+        };
+        self.stage.complete(self.builder.boxed_source(&self.name, options));
     }
 }
 
@@ -133,5 +141,5 @@ pub(crate) fn lone_source<'a>(
     builder: &'a PipelineBuilder,
     port: &'a Port<Rows>,
 ) -> SourceSlot<'a> {
-    SourceSlot { name: name.into(), cx, builder, stage: Stage { steps: Vec::new(), end: End::To(port) } }
+    SourceSlot { name: name.into(), cx, builder, stage: Stage { steps: Vec::new(), end: End::To(port) }, sorter: None }
 }

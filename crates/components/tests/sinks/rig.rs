@@ -97,7 +97,7 @@ pub(crate) fn node(name: &str, inputs: &[&str], part: Part) -> Node {
         None => Input::of(*text),
     };
     let inputs = inputs.iter().map(input).collect();
-    Node { name: name.into(), inputs, buffer: None, dead_letters: None, part }
+    Node { name: name.into(), inputs, buffer: None, columns: None, dead_letters: None, part }
 }
 
 /// The configuration of a transform, from JSON.

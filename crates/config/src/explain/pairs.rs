@@ -51,7 +51,8 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts]) -> Vec<Pair> {
             };
             let may_shed_at: Vec<_> = edges.iter().filter(on_way).map(|edge| edge.name.clone()).collect();
             let exposure = config.exposure();
-            let (guarantee, words) = judge(exposure.delivery, sink_config.required(), &may_shed_at);
+            let expires = source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some());
+            let (guarantee, words) = judge(exposure.delivery, sink_config.required(), &may_shed_at, expires);
             pairs.push(Pair {
                 source: source.name.clone(),
                 sink: sink.name.clone(),
@@ -65,7 +66,7 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts]) -> Vec<Pair> {
     pairs
 }
 
-fn judge(delivery: Delivery, required: bool, may_shed_at: &[String]) -> (Guarantee, String) {
+fn judge(delivery: Delivery, required: bool, may_shed_at: &[String], expires: bool) -> (Guarantee, String) {
     if !required {
         let words = "best effort: the source does not wait for this sink (acknowledgements: false); what is lost on its \
                      way is counted there";
@@ -75,6 +76,10 @@ fn judge(delivery: Delivery, required: bool, may_shed_at: &[String]) -> (Guarant
         let names: Vec<_> = may_shed_at.iter().map(|name| format!("`{name}`")).collect();
         let words = format!("best effort: when {} is full, records are shed there and counted", names.join(" or "));
         return (Guarantee::BestEffort, words);
+    }
+    if expires {
+        let words = "best effort: a record that waits beyond its deadline is given up and counted as expired";
+        return (Guarantee::BestEffort, words.to_string());
     }
     match delivery {
         Delivery::Replayed => {

@@ -11,6 +11,7 @@ pub(super) fn text(facts: &Explanation) -> String {
     let mut out = String::new();
     stages(&mut out, facts);
     edges(&mut out, &facts.edges);
+    sorted(&mut out, facts);
     waits(&mut out, facts);
     sheds(&mut out, &facts.edges);
     pairs(&mut out, facts);
@@ -64,6 +65,19 @@ fn edges(out: &mut String, edges: &[EdgeFacts]) {
         vec![format!("before {}", edge.name), window, memory.to_string(), format!("full: {}", edge.when_full), from]
     };
     table(out, &edges.iter().map(row).collect::<Vec<_>>());
+}
+
+/// How edges hand out what is in them, where a source says so.
+fn sorted(out: &mut String, facts: &Explanation) {
+    if facts.sources.iter().all(|source| source.sorted.is_empty()) {
+        return;
+    }
+    heading(out, "SORTED BY");
+    for source in &facts.sources {
+        for line in &source.sorted {
+            let _ = writeln!(out, "  records of `{}`: {line}", source.name);
+        }
+    }
 }
 
 fn waits(out: &mut String, facts: &Explanation) {

@@ -1,6 +1,6 @@
 //! Lets each component check itself, and finds the places of what it reports.
 
-use tidegate_components::contract::{BuildContext, Check, Depth, Level, Problem as Reported};
+use tidegate_components::contract::{BuildContext, Check, Class, Depth, Level, Problem as Reported};
 use tidegate_flow::StageKind;
 
 use super::component::{Component, Draft};
@@ -10,11 +10,8 @@ use crate::problem::{Code, Problem, Problems};
 
 /// Checks one component, as far as it could be read.
 pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems: &mut Problems) {
-    let values = reports(draft, cx, Depth::Values);
-    let all = if depth == Depth::Values { values.clone() } else { reports(draft, cx, depth) };
-    for report in all {
-        let outside = !values.contains(&report);
-        problems.push(describe(draft, &report, outside));
+    for report in reports(draft, cx, depth) {
+        problems.push(describe(draft, &report));
     }
 }
 
@@ -49,14 +46,25 @@ fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> 
         Some(Component::Sink(config)) => config.check(&mut at),
         None => {}
     }
-    if let Some(Some(buffer)) = &draft.buffer {
+    let Some(common) = &draft.common else { return at.into_problems() };
+    if let Some(buffer) = &common.buffer {
         at.under("buffer", |at| buffer.check(at));
+    }
+    if let Some(columns) = &common.columns {
+        at.under("columns", |at| columns.check(at));
+        let sorts = matches!(&draft.component, Some(Component::Source(source)) if source.can_sort());
+        if columns.sorts() && draft.component.is_some() && !sorts {
+            let key = if columns.key.is_some() { "columns.key" } else { "columns.priority" };
+            at.refuse(key, "the records of one request cannot go different ways yet: they are answered together")
+                .about(Class::Later)
+                .help("remove it; `deadline` works here too");
+        }
     }
     at.into_problems()
 }
 
-fn describe(draft: &Draft<'_>, report: &Reported, outside: bool) -> Problem {
-    let code = code_of(report, outside);
+fn describe(draft: &Draft<'_>, report: &Reported) -> Problem {
+    let code = code_of(report);
     let (node, whole) = keys::find(draft.declared.node, &report.key);
     let (title, label) = match report.key.as_str() {
         "" => (format!("{}: {}", draft.declared.in_words(), report.text), String::new()),
@@ -86,16 +94,16 @@ fn compiler_helps(problem: Problem, help: &str) -> Problem {
     links.into_iter().fold(problem, |problem, part| problem.note(part))
 }
 
-fn code_of(report: &Reported, outside: bool) -> Code {
-    let key = report.key.as_str();
-    match report.level {
-        Level::Warning if report.within.is_some() => Code::VrlWarning,
-        Level::Warning => Code::DoubtfulSetting,
-        Level::Error if report.within.is_some() => Code::Vrl,
-        Level::Error if report.text.contains("not available yet") => Code::NotYet,
-        Level::Error if outside && (key.contains("address") || key.contains("port")) => Code::PortInUse,
-        Level::Error if outside => Code::BadPath,
-        Level::Error if key.starts_with("buffer") => Code::BadBuffer,
-        Level::Error => Code::BadSetting,
+fn code_of(report: &Reported) -> Code {
+    match (report.level, report.class) {
+        (Level::Error, Class::Later) => Code::NotYet,
+        (Level::Warning, Class::Later) => Code::NoEffectYet,
+        (Level::Error, Class::Path) => Code::BadPath,
+        (Level::Error, Class::Address) => Code::PortInUse,
+        (Level::Error, Class::Program) => Code::Vrl,
+        (Level::Warning, Class::Program) => Code::VrlWarning,
+        (Level::Error, Class::Setting) if report.key.starts_with("buffer") => Code::BadBuffer,
+        (Level::Error, Class::Setting) => Code::BadSetting,
+        (Level::Warning, Class::Setting | Class::Path | Class::Address) => Code::DoubtfulSetting,
     }
 }

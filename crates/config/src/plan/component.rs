@@ -1,6 +1,7 @@
 //! Reads one component: its type, its own configuration, and what all of its kind have (`inputs`, `buffer`).
 
 use serde::Deserialize;
+use tidegate_components::columns::Columns;
 use tidegate_components::contract::{Ignored, SinkConfig, SourceConfig, TransformConfig};
 use tidegate_components::options::Buffer;
 use tidegate_flow::StageKind;
@@ -35,8 +36,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) component: Option<Component>,
     /// What is named in `inputs`.
     pub(super) inputs: Vec<Named<'a>>,
-    /// What is said under `buffer`; `None` where that could not be read.
-    pub(super) buffer: Option<Option<Buffer>>,
+    /// What is said under `buffer` or `columns`; `None` where that could not be read.
+    pub(super) common: Option<Common>,
 }
 
 /// A name in `inputs`.
@@ -46,11 +47,12 @@ pub(super) struct Named<'a> {
     pub(super) place: Place,
 }
 
-/// What transforms and sinks have in common.
+/// What all components of a kind have in common: transforms and sinks a buffer, sources columns.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Common {
-    buffer: Option<Buffer>,
+pub(super) struct Common {
+    pub(super) buffer: Option<Buffer>,
+    pub(super) columns: Option<Columns>,
 }
 
 impl Draft<'_> {
@@ -61,6 +63,7 @@ impl Draft<'_> {
             Kind::Transform(kind) => kind.name,
             Kind::Sink(kind) => kind.name,
         };
+        let common = self.common?;
         Some(PlanNode {
             name: self.declared.name.name.clone(),
             place: self.declared.name.place,
@@ -68,7 +71,8 @@ impl Draft<'_> {
             type_name,
             component: self.component?,
             inputs,
-            buffer: self.buffer?,
+            buffer: common.buffer,
+            columns: common.columns,
             dead_letters: None,
             tree: self.declared.node.clone(),
         })
@@ -78,34 +82,44 @@ impl Draft<'_> {
 /// Reads a component. A letter box, a sink that takes dead letters, needs no inputs.
 pub(super) fn read_one<'a>(declared: Declared<'a>, is_letter_box: bool, problems: &mut Problems) -> Draft<'a> {
     if declared.broken {
-        return Draft { declared, kind: None, component: None, inputs: Vec::new(), buffer: None };
+        return Draft { declared, kind: None, component: None, inputs: Vec::new(), common: None };
     }
     let kind = type_of(declared, problems);
     let what = declared.in_words();
     let is_source = declared.kind == StageKind::Source;
-    let subject = |ignored| Subject {
+    if let Some(entry) = declared.node.as_table().and_then(|table| table.entry(GRAPH)) {
+        let problem =
+            Problem::new(Code::WithoutEffect, format!("`{GRAPH}` is a key of Vector that has no effect here"));
+        problems.push(problem.at(entry.key.place, "ignored").note("`tidegate graph` draws all components alike"));
+    }
+    let subject = |ignored, lacking| Subject {
         node: declared.node,
         name_place: declared.name.place,
         what: &what,
         skip: keys_of(declared.kind),
         ignored,
+        lacking,
     };
     let component = kind.and_then(|kind| read_config(kind, subject, problems));
-    let buffer = if is_source { Some(None) } else { read_buffer(declared, &what, problems) };
+    let common = read_common(declared, &what, problems);
     let inputs = if is_source { Vec::new() } else { read_inputs(declared, is_letter_box, problems) };
-    Draft { declared, kind, component, inputs, buffer }
+    Draft { declared, kind, component, inputs, common }
 }
 
 /// Reads a configuration that was read before.
 pub(super) fn read_again(kind: StageKind, type_name: &str, node: &Node) -> Option<Component> {
-    let subject = |ignored| Subject { node, name_place: node.place, what: type_name, skip: keys_of(kind), ignored };
+    let skip = keys_of(kind);
+    let subject = |ignored, lacking| Subject { node, name_place: node.place, what: type_name, skip, ignored, lacking };
     read_config(types::find(kind, type_name)?, subject, &mut Problems::new())
 }
 
+/// How Vector's own picture of the graph shows a component.
+const GRAPH: &str = "graph";
+
 /// The keys that are not the component's own.
-const OF_SOURCES: &[&str] = &["type"];
-const OF_TRANSFORMS: &[&str] = &["type", "inputs", "buffer"];
-const OF_SINKS: &[&str] = &["type", "inputs", "buffer", "dead_letter"];
+const OF_SOURCES: &[&str] = &["type", "columns", GRAPH];
+const OF_TRANSFORMS: &[&str] = &["type", "inputs", "buffer", GRAPH];
+const OF_SINKS: &[&str] = &["type", "inputs", "buffer", "dead_letter", GRAPH];
 
 fn keys_of(kind: StageKind) -> &'static [&'static str] {
     match kind {
@@ -117,12 +131,12 @@ fn keys_of(kind: StageKind) -> &'static [&'static str] {
 
 fn read_config<'a>(
     kind: Kind,
-    subject: impl Fn(&'static [Ignored]) -> Subject<'a>,
+    subject: impl Fn(&'static [Ignored], &'static [Ignored]) -> Subject<'a>,
     problems: &mut Problems,
 ) -> Option<Component> {
     macro_rules! parsed {
         ($kind:expr, $variant:ident) => {
-            read(subject($kind.ignored), problems, |reader| {
+            read(subject($kind.ignored, $kind.lacking), problems, |reader| {
                 ($kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))
             })
             .map(Component::$variant)
@@ -135,12 +149,14 @@ fn read_config<'a>(
     }
 }
 
-fn read_buffer(declared: Declared<'_>, what: &str, problems: &mut Problems) -> Option<Option<Buffer>> {
+fn read_common(declared: Declared<'_>, what: &str, problems: &mut Problems) -> Option<Common> {
     let table = declared.node.as_table()?;
+    let own = if declared.kind == StageKind::Source { "columns" } else { "buffer" };
     let names = table.entries.iter().map(|entry| entry.key.name.as_str());
-    let others: Vec<&str> = names.filter(|name| *name != "buffer").collect();
-    let subject = Subject { node: declared.node, name_place: declared.name.place, what, skip: &others, ignored: &[] };
-    read(subject, problems, |reader| Common::deserialize(reader)).map(|common| common.buffer)
+    let others: Vec<&str> = names.filter(|name| *name != own).collect();
+    let (node, name_place) = (declared.node, declared.name.place);
+    let subject = Subject { node, name_place, what, skip: &others, ignored: &[], lacking: &[] };
+    read(subject, problems, |reader| Common::deserialize(reader))
 }
 
 /// The type that the component names.

@@ -118,6 +118,7 @@ fn file(sink: &str, place: Place, settings: &Settings) -> Option<PlanNode> {
         component,
         inputs: Vec::new(),
         buffer: None,
+        columns: None,
         dead_letters: None,
         tree,
     })

@@ -41,7 +41,14 @@ impl Settings {
         let entries: Vec<Entry> = [document.memory, document.data_dir].into_iter().flatten().cloned().collect();
         let Some(place) = entries.first().map(|entry| entry.key.place) else { return Self::default() };
         let node = Node { value: Value::Table(Table { entries }), place };
-        let subject = Subject { node: &node, name_place: place, what: "the pipeline file", skip: &[], ignored: &[] };
+        let subject = Subject {
+            node: &node,
+            name_place: place,
+            what: "the pipeline file",
+            skip: &[],
+            ignored: &[],
+            lacking: &[],
+        };
         let read = read(subject, problems, |reader| Read::deserialize(reader)).unwrap_or_default();
         let mut settings = Self::default();
         if let Some(memory) = read.memory {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Label, Problem, Problems, Severity};
 use crate::files::Files;
 
-/// A list with one object for each problem: `code`, `severity`, `title`, `labels` (with `file`, `line` and `column`
+/// A list with one object for each problem: `code`, `page` (where the documents say more about it), `severity`, `title`, `labels` (with `file`, `line` and `column`
 /// from 1, `start` and `end` in bytes from 0, `text`), `notes`, `helps`, and `fix` (or null).
 #[must_use]
 pub fn problems_to_json(files: &Files, problems: &Problems) -> Value {
@@ -15,6 +15,7 @@ pub fn problems_to_json(files: &Files, problems: &Problems) -> Value {
 fn one(files: &Files, problem: &Problem) -> Value {
     json!({
         "code": problem.code.as_str(),
+        "page": format!("docs/errors.md#{}", problem.code.as_str().to_ascii_lowercase()),
         "severity": match problem.severity() { Severity::Error => "error", Severity::Warning => "warning" },
         "title": problem.title,
         "labels": problem.labels.iter().map(|label| labelled(files, label)).collect::<Vec<_>>(),

@@ -61,7 +61,14 @@ fn tried(text: &str) -> (Option<Sample>, Vec<String>) {
     let lookup = |name: &str| (name == "PORT").then(|| "8080".to_string());
     interpolate(&mut node, &lookup, &mut Secrets::default(), &mut problems);
     let start = Place { end: node.place.start, ..node.place };
-    let subject = Subject { node: &node, name_place: start, what: "sink `a`", skip: &["type"], ignored: &[OLD, ID] };
+    let subject = Subject {
+        node: &node,
+        name_place: start,
+        what: "sink `a`",
+        skip: &["type"],
+        ignored: &[OLD, ID],
+        lacking: &[],
+    };
     let erased = |reader: NodeReader<'_, '_>| {
         erased_serde::deserialize::<Sample>(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))
     };

@@ -140,6 +140,12 @@ pub(super) fn without_effect(entry: &Entry, ignored: &Ignored) -> Problem {
     Problem::new(Code::WithoutEffect, title).at(entry.key.place, "ignored").note(ignored.why)
 }
 
+/// The error for a key of Vector that cannot be left out without a change of meaning.
+pub(super) fn not_yet(entry: &Entry, lacking: &Ignored) -> Problem {
+    let title = format!("`{}` of Vector is not available here", lacking.key);
+    Problem::new(Code::NotYet, title).at(entry.key.place, "").help(lacking.why)
+}
+
 fn other(named: &str, text: &str, node: &Node) -> Problem {
     if text.starts_with("invalid socket address") {
         return wrong_type(named, "an address and a port: write them as 127.0.0.1:9000 or [::1]:9000", node);

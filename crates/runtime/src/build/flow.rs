@@ -229,10 +229,11 @@ where
         self.finish(move |launch| {
             let dead_letters = dead_letters.map(|side| launch.dead_letters(side));
             let keeps = dead_letters.is_some();
-            let delivery = |sink| {
-                Delivery::new(sink, policy.clone(), launch.delivery_tools(Due::default(), keeps), launch.spares())
+            let delivery = |(number, sink)| {
+                let policy = SinkPolicy { jitter: policy.jitter.of_sink(number), ..policy.clone() };
+                Delivery::new(sink, policy, launch.delivery_tools(Due::default(), keeps), launch.spares())
             };
-            PoolOutlet::new(sinks.into_iter().map(delivery).collect(), dead_letters)
+            PoolOutlet::new(sinks.into_iter().enumerate().map(delivery).collect(), dead_letters)
         });
     }
 

@@ -228,9 +228,10 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         }
     }
 
-    /// The pause before the given try, or what the receiver asked for where that is longer.
+    /// The pause before the given try, scattered, or what the receiver asked for where that is longer.
     async fn pause(&mut self, tries: u32) {
         let own = self.policy.backoff.pause(tries).unwrap_or(self.policy.backoff.longest);
+        let own = self.policy.jitter.next(own);
         let asked = self.sink.retry_after().unwrap_or_default();
         let until: Time = self.tools.clock.now() + own.max(asked);
         self.tools.due.set(until);

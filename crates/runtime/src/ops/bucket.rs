@@ -103,6 +103,14 @@ impl KeyedBuckets {
         self.buckets.get_or_insert_with(key, || TokenBucket::new(rate, burst, now)).0.try_take(cost, now)
     }
 
+    /// When `cost` can be taken from the bucket of `key`, if nothing else is taken before.
+    pub fn ready_at(&mut self, key: u64, cost: f64, now: Time) -> Time {
+        let (rate, burst) = (self.rate, self.burst);
+        let bucket = self.buckets.get_or_insert_with(key, || TokenBucket::new(rate, burst, now)).0;
+        bucket.refill(now);
+        bucket.ready_at(cost)
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidegate_flow::{Items, Meta, Nack, Outcome, Weight, kib};
 use tidegate_runtime::{
-    Accepted, Backoff, DeadLetter, Pipeline, PipelineBuilder, PipelineEnd, Sink, SinkOptions, SinkPolicy, Supervision,
-    sink, source,
+    Accepted, Backoff, DeadLetter, Jitter, Pipeline, PipelineBuilder, PipelineEnd, Sink, SinkOptions, SinkPolicy,
+    Supervision, sink, source,
 };
 
 use crate::{NO_PAUSE, accepting, answering, complete, ended, millis, run};
@@ -192,6 +192,22 @@ async fn a_transient_refusal_is_tried_again_with_pauses_and_then_returned() {
     let at = seen.millis();
     assert_eq!(at.iter().map(|at| at / 100).collect::<Vec<_>>(), [0, 1, 3, 6], "{at:?}");
     assert_eq!(ended(&report, Outcome::Returned), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_can_be_scattered_and_what_the_receiver_asks_for_is_still_the_least() {
+    let builder = supervised(Supervision::Resume);
+    let (seen, sink) = answering(NO_PAUSE, |_: &[u64]| Err(Nack::transient("busy")));
+    let backoff = Backoff { first: millis(100_000), longest: millis(100_000), restarts: 50 };
+    let policy = SinkPolicy { retries: 40, backoff, jitter: Jitter::Full { seed: 3 }, ..SinkPolicy::default() };
+    let options = SinkOptions::default().policy(policy);
+    builder.source("count", source::iter(0..10_u64)).edge("out").sink_with("keep", sink, options);
+    complete(&builder).await;
+    let at = seen.millis();
+    let pauses: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses.len(), 40);
+    assert!(pauses.iter().all(|pause| *pause <= 100_000), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause < 40_000) && pauses.iter().any(|pause| *pause > 60_000), "{pauses:?}");
 }
 
 #[tokio::test(start_paused = true)]

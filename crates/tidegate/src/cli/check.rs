@@ -6,7 +6,9 @@ use tidegate_config::Severity;
 use super::plans::{self, FileArgs};
 use super::{Done, term};
 
-/// Check pipeline files: every mistake at once, with its place and what helps. Nothing is started.
+/// Find every mistake in pipeline files, with its place and what helps.
+///
+/// Nothing is started. Paths and ports of this machine are looked at too, unless `--offline` is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate check pipeline.yaml

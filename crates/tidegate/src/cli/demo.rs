@@ -11,8 +11,10 @@ use super::{Done, term};
 /// The pipeline of the demonstration; `SINK_RATE` is replaced.
 const PIPELINE: &str = include_str!("demo.yaml");
 
-/// Show pressure at work, without a file: a generator that could make a million records a second, a parser, and a sink
-/// that takes a few thousand, for 15 seconds. The source is slowed, memory stays small, and the ledger at the end balances.
+/// Show pressure at work, without a file.
+///
+/// A generator that could make a million records a second, a parser, and a sink that takes a few thousand, for 15 seconds.
+/// The source is slowed, memory stays small, and the ledger at the end balances.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate demo

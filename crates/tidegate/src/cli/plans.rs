@@ -8,7 +8,7 @@ use tidegate_config::interpolate::process_environment;
 use tidegate_config::load::{Given, load_texts};
 use tidegate_config::problem::{Look, problems_to_json, render};
 use tidegate_config::wire::{Wired, wire};
-use tidegate_config::{Code, Loaded, Plan, Planned, Problem, Problems, load, plan};
+use tidegate_config::{Code, Loaded, Plan, Planned, Problem, Problems, Severity, load, plan};
 
 use super::term;
 
@@ -96,6 +96,9 @@ pub(super) fn show(planned: &Planned) {
 pub(super) fn show_problems(files: &Files, problems: &Problems) {
     let look = Look { colour: term::has_colour(), width: term::width() };
     eprint!("{}", render(files, problems, look));
+    if let Some(first) = problems.sorted().iter().find(|problem| problem.severity() == Severity::Error) {
+        eprintln!("`tidegate explain {}` says more", first.code);
+    }
 }
 
 /// Errors and warnings for machines, as one array.

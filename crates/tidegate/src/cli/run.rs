@@ -19,7 +19,9 @@ use super::logs::LogArgs;
 use super::plans::{self, FileArgs};
 use super::status::Status;
 
-/// Run a pipeline until its sources end or a signal comes, then print what became of every record.
+/// Run a pipeline until its sources end or a signal comes.
+///
+/// Then print what became of every record.
 ///
 /// SIGINT (Ctrl-C) and SIGTERM shut the intake and drain what is in flight; a second one stops at once. SIGHUP reads the
 /// files again: where they are sound and changed, the pipeline is drained and the new one started; else it goes on.

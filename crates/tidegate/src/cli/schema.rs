@@ -2,7 +2,9 @@
 
 use super::{Done, term};
 
-/// Print the JSON Schema of pipeline files, with which editors complete and check them.
+/// Print the JSON Schema of pipeline files, for editors.
+///
+/// With it they complete keys, show what each is for, and mark mistakes while you type.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate schema > tidegate.schema.json

@@ -7,8 +7,10 @@ use tidegate_config::files::Files;
 use super::plans::{self, FileArgs};
 use super::{Done, term};
 
-/// Run the unit tests in pipeline files (`tests:`): records put into transforms, and what must come out of them. Sources
-/// and sinks are not started.
+/// Run the unit tests in pipeline files.
+///
+/// A test (under `tests:`) puts records into transforms and says what must come out of them. Sources and sinks are not
+/// started, and time passes at once for transforms that wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate test pipeline.yaml

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::open::OpenFiles;
 use super::{Compression, File, Fsync};
 use crate::Rows;
-use crate::template::{RowClock, Template, Zone};
+use crate::template::{RowClock, Template};
 
 /// A batch to write.
 pub(super) struct Job {
@@ -37,8 +37,8 @@ pub(super) struct Writer {
 type Runs = Vec<(u32, Rows)>;
 
 impl Writer {
-    pub(super) fn new(config: &File, template: Template, zone: Zone) -> Self {
-        let compression = match config.compression {
+    pub(super) fn new(config: &File, template: Template, clock: RowClock) -> Self {
+        let compression = match config.packing() {
             Compression::None => compress::Compression::None,
             Compression::Gzip => compress::Compression::Gzip,
             Compression::Zstd => compress::Compression::Zstd,
@@ -51,7 +51,7 @@ impl Writer {
             ),
             fixed: template.fixed().map(PathBuf::from),
             template,
-            clock: RowClock::new(zone),
+            clock,
             encoder: config.encoding.encoder(&config.framing),
             compression,
             fsync: config.fsync,
