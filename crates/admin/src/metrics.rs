@@ -14,6 +14,8 @@ use tidegate_flow::queue::{Level, Snapshot};
 use tidegate_flow::{Flows, Ledger, StageTimes, Time};
 use tidegate_runtime::View;
 
+use crate::shown::{Reloaded, Shown};
+
 /// What [`encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -48,14 +50,15 @@ type Rows<'a> = dyn FnMut(&[&str], f64) + 'a;
 /// Everything at one scrape.
 struct Scene<'a> {
     view: &'a View,
+    reloads: [(Reloaded, u64); Reloaded::ALL.len()],
     ledger: Ledger,
     edges: Vec<Snapshot>,
     times: Vec<StageTimes>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(view: &'a View) -> Self {
-        Self { view, ledger: view.ledger(), edges: view.edges(), times: view.times() }
+    fn new(view: &'a View, shown: &Shown) -> Self {
+        Self { view, reloads: shown.reloads(), ledger: view.ledger(), edges: view.edges(), times: view.times() }
     }
 
     fn stages(&self) -> impl Iterator<Item = (&str, &StageTimes)> {
@@ -240,6 +243,16 @@ pub static METRICS: &[Metric] = &[
         rows: |scene, rows| rows(&[], float(scene.view.stalls().len() as u64)),
     },
     Metric {
+        name: "tidegate_reloads",
+        unit: None,
+        help: "How often the pipeline files were read again, by what became of it",
+        shape: Shape::Counter,
+        labels: &["result"],
+        rows: |scene, rows| {
+            scene.reloads.iter().for_each(|(result, times)| rows(&[result.name()], float(*times)));
+        },
+    },
+    Metric {
         name: "tidegate_uptime",
         unit: Some(Unit::Seconds),
         help: "How long the pipeline has run",
@@ -249,14 +262,14 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
-/// All metrics of `view`, or none, as OpenMetrics text.
+/// All metrics of the pipeline that is shown, or none, as OpenMetrics text.
 ///
 /// # Errors
 /// Never in practice: a `String` takes every write.
-pub fn encode(view: Option<Arc<View>>) -> Result<String, fmt::Error> {
+pub fn encode(shown: &Shown) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    if let Some(view) = view {
-        registry.register_collector(Box::new(Scrape(view)));
+    if let Some(view) = shown.view() {
+        registry.register_collector(Box::new(Scrape(view, shown.clone())));
     }
     let mut text = String::new();
     encoding::text::encode(&mut text, &registry)?;
@@ -264,7 +277,7 @@ pub fn encode(view: Option<Arc<View>>) -> Result<String, fmt::Error> {
 }
 
 /// One scrape of a view.
-struct Scrape(Arc<View>);
+struct Scrape(Arc<View>, Shown);
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,7 +287,7 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let scene = Scene::new(&self.0);
+        let scene = Scene::new(&self.0, &self.1);
         METRICS.iter().try_for_each(|metric| metric.encode(&scene, &mut encoder))
     }
 }
