@@ -53,7 +53,8 @@ pub fn way(old: &Plan, new: &Plan) -> Way {
         let (before, after) = (at(old), at(new));
         let was_used = before.is_some_and(|at| old_used[at]);
         let is_used = after.is_some_and(|at| new_used[at]);
-        if *change == Change::Unchanged && was_used == is_used || !was_used && !is_used {
+        let is_same = *change == Change::Unchanged && was_used == is_used;
+        if is_same || (!was_used && !is_used) {
             continue;
         }
         let (Some(before), Some(after)) = (before, after) else {
