@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, Outcome, Weight, kib};
+use tidegate_flow::{Batch, Bytes, EdgeSpec, Items, Meta, Nack, Outcome, Weight, kib};
 use tidegate_runtime::records::records;
 use tidegate_runtime::{
-    Accepted, BatchLimits, BoxTransform, NewStep, Pipeline, PipelineBuilder, ReplaceError, Report, Running, Sink,
-    SinkOptions, SinkPolicy, sink, source,
+    Accepted, BatchLimits, BoxTransform, NewStep, Pipeline, ReplaceError, Report, Running, Sink, SinkOptions,
+    SinkPolicy, StageContext, Step, Transform, sink, source,
 };
 use tokio::time::sleep;
 
@@ -122,6 +122,19 @@ async fn what_a_dead_sink_had_in_hand_is_the_first_that_the_next_is_given() {
     assert!(seen.lock().unwrap().iter().map(|(_, n)| *n).eq(0..1_000), "{report}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_flushed_when_a_dead_sink_makes_way_comes_behind_what_it_had() {
+    let seen = Seen::default();
+    let mut running = start(3_000, |flow| flow.sink_with("out", Dead, stubborn()));
+    for _ in 0..3 {
+        replace(&mut running, Dead).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    replace(&mut running, noting(1, 1, &seen)).await.unwrap();
+    let report = finished(running).await;
+    assert!(seen.lock().unwrap().iter().map(|(_, n)| *n).eq(0..3_000), "{report}");
+}
+
 /// Refuses a batch of several records for good, which halves it, and single ones for now.
 struct Halving;
 
@@ -183,14 +196,35 @@ async fn a_dead_pool_gives_back_what_each_of_its_sinks_had() {
     assert!(numbers.into_iter().eq(0..1_000), "{report}");
 }
 
+/// Holds each batch back until the next one comes.
+struct Lagging(Option<Batch<Numbers>>);
+
+impl Transform<Numbers> for Lagging {
+    type Out = Numbers;
+
+    fn process(&mut self, input: Batch<Numbers>, out: &mut Option<Batch<Numbers>>, _cx: &mut StageContext) -> Step {
+        *out = self.0.replace(input);
+        Step::Done
+    }
+
+    fn batches_in_hand(&self) -> u32 {
+        2
+    }
+
+    fn flush(&mut self, out: &mut Option<Batch<Numbers>>, _cx: &mut StageContext) -> Step {
+        *out = self.0.take();
+        Step::Done
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_step_is_exchanged_between_two_batches_and_what_it_held_back_comes_first() {
     let seen = Seen::default();
     let builder = Pipeline::builder("steps").batch(Weight::new(10, kib(4).get()));
     let (port, flow) = builder.boxed_port::<Numbers>("out");
     flow.sink("out", noting(0, 5, &seen));
-    let old: BoxTransform<Numbers> = Box::new(tidegate_runtime::ops::Batcher::new(BatchLimits::records(64)));
-    let holds = Weight::new(64, 0);
+    let old: BoxTransform<Numbers> = Box::new(Lagging(None));
+    let holds = Weight::new(10, 0);
     builder.boxed_source("count", source::iter(0..1_000_u64)).exchangeable("step", old, holds, true).to(&port);
     let mut running = builder.build().unwrap().start();
     sleep(Duration::from_millis(50)).await;
@@ -265,6 +299,17 @@ async fn a_stage_that_has_ended_is_not_replaced() {
     assert_eq!(delivered(&finished(running).await), 10);
 }
 
+/// Refuses round numbers for good, slowly.
+struct Picky;
+
+impl Sink<Numbers> for Picky {
+    async fn deliver(&mut self, payload: &mut Numbers, _meta: &Meta) -> Result<Accepted, Nack> {
+        sleep(Duration::from_millis(5)).await;
+        let rows = (0..).zip(payload.as_slice()).filter(|(_, n)| *n % 10 == 0);
+        Ok(Accepted::all_but(rows.map(|(row, _)| (row, Nack::permanent("round"))).collect()))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn letters_go_on_to_their_port_from_the_sink_that_takes_over() {
     let builder = Pipeline::builder("letters").batch(Weight::new(10, kib(4).get()));
@@ -272,19 +317,14 @@ async fn letters_go_on_to_their_port_from_the_sink_that_takes_over() {
     let (kept, keep) = sink::collect();
     flow.sink("letters", keep);
     let (port, flow) = builder.boxed_port::<Numbers>("out");
-    let picky = || sink::try_for_each(|n: u64| if n % 10 == 0 { Err(Nack::permanent("round")) } else { Ok(()) });
-    flow.sink_with("out", picky(), SinkOptions::default().dead_letters(&letters));
-    let paced = source::iter(0..500_u64);
-    let throttle = tidegate_runtime::ThrottleSpec::per_second(1_000.0);
-    let slow: BoxTransform<Numbers> =
-        Box::new(tidegate_runtime::ops::Throttle::new(throttle, tidegate_runtime::PerRecord));
-    builder.boxed_source("count", paced).step(slow, Weight::ZERO, true).to(&port);
+    flow.sink_with("out", Picky, SinkOptions::default().dead_letters(&letters));
+    builder.boxed_source("count", source::iter(0..500_u64)).to(&port);
     let mut running = builder.build().unwrap().start();
     sleep(Duration::from_millis(100)).await;
     let builder = running.places();
     let (_, flow) = builder.boxed_port::<Numbers>("out");
     let (letters, _) = builder.boxed_port::<Numbers>("letters");
-    flow.sink_with("out", picky(), SinkOptions::default().dead_letters(&letters));
+    flow.sink_with("out", Picky, SinkOptions::default().dead_letters(&letters));
     running.replace::<Numbers>(&builder, &["out"], vec![]).await.unwrap();
     drop((builder, letters));
     let report = finished(running).await;

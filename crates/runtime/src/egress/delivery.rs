@@ -64,9 +64,9 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
     }
 
-    /// Puts a batch in line.
+    /// Puts a batch in line, behind what is there: something is only where the stage is to make way.
     pub(super) fn take(&mut self, batch: Batch<P>) {
-        self.pending.push(Attempt { batch, tries: 0 });
+        self.pending.insert(0, Attempt { batch, tries: 0 });
     }
 
     pub(super) fn is_closed(&self) -> bool {
