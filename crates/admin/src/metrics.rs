@@ -14,7 +14,7 @@ use tidegate_flow::queue::{Level, Snapshot};
 use tidegate_flow::{Flows, Ledger, StageTimes, Time};
 use tidegate_runtime::View;
 
-use crate::shown::Tallies;
+use crate::shown::{Reloaded, Shown, Tallies};
 
 /// What [`encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,14 +51,16 @@ type Rows<'a> = dyn FnMut(&[&str], f64) + 'a;
 struct Scene<'a> {
     view: &'a View,
     tallies: &'a Tallies,
+    reloads: [(Reloaded, u64); Reloaded::ALL.len()],
     ledger: Ledger,
     edges: Vec<Snapshot>,
     times: Vec<StageTimes>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(view: &'a View, tallies: &'a Tallies) -> Self {
-        Self { view, tallies, ledger: view.ledger(), edges: view.edges(), times: view.times() }
+    fn new(view: &'a View, tallies: &'a Tallies, shown: &Shown) -> Self {
+        let reloads = shown.reloads();
+        Self { view, tallies, reloads, ledger: view.ledger(), edges: view.edges(), times: view.times() }
     }
 
     fn stages(&self) -> impl Iterator<Item = (&str, &StageTimes)> {
@@ -251,6 +253,16 @@ pub static METRICS: &[Metric] = &[
         rows: |scene, rows| rows(&[], float(scene.view.stalls().len() as u64)),
     },
     Metric {
+        name: "tidegate_reloads",
+        unit: None,
+        help: "How often the pipeline files were read again, by what became of it",
+        shape: Shape::Counter,
+        labels: &["result"],
+        rows: |scene, rows| {
+            scene.reloads.iter().for_each(|(result, times)| rows(&[result.name()], float(*times)));
+        },
+    },
+    Metric {
         name: "tidegate_uptime",
         unit: Some(Unit::Seconds),
         help: "How long the pipeline has run",
@@ -260,14 +272,14 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
-/// All metrics of a pipeline and what its components count, or none, as OpenMetrics text.
+/// All metrics of the pipeline that is shown and what its components count, or none, as OpenMetrics text.
 ///
 /// # Errors
 /// Never in practice: a `String` takes every write.
-pub fn encode(scene: Option<(Arc<View>, Tallies)>) -> Result<String, fmt::Error> {
+pub fn encode(shown: &Shown) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    if let Some((view, tallies)) = scene {
-        registry.register_collector(Box::new(Scrape(view, tallies)));
+    if let Some((view, tallies)) = shown.scene() {
+        registry.register_collector(Box::new(Scrape(view, tallies, shown.clone())));
     }
     let mut text = String::new();
     encoding::text::encode(&mut text, &registry)?;
@@ -275,7 +287,7 @@ pub fn encode(scene: Option<(Arc<View>, Tallies)>) -> Result<String, fmt::Error>
 }
 
 /// One scrape of a view.
-struct Scrape(Arc<View>, Tallies);
+struct Scrape(Arc<View>, Tallies, Shown);
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -285,7 +297,7 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let scene = Scene::new(&self.0, &self.1);
+        let scene = Scene::new(&self.0, &self.1, &self.2);
         METRICS.iter().try_for_each(|metric| metric.encode(&scene, &mut encoder))
     }
 }

@@ -41,7 +41,7 @@ async fn index(State(shown): State<Shown>) -> String {
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
-    match metrics::encode(shown.scene()) {
+    match metrics::encode(&shown) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n")).into_response()

@@ -1,6 +1,7 @@
-//! [`Shown`]: the pipeline that is looked at now; after a reload, another one.
+//! [`Shown`]: the pipeline that is looked at now, and how often it was reloaded.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tidegate_runtime::View;
@@ -39,10 +40,42 @@ impl fmt::Debug for Tallies {
 
 /// A handle on the view that answers are made from. Clones refer to the same.
 #[derive(Clone, Default)]
-pub struct Shown(Arc<RwLock<Option<Scene>>>);
+pub struct Shown {
+    scene: Arc<RwLock<Option<Scene>>>,
+    reloads: Arc<[AtomicU64; Reloaded::ALL.len()]>,
+}
 
 /// A pipeline, and what its components count.
 type Scene = (Arc<View>, Tallies);
+
+/// What became of a request to read the pipeline files again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Nothing had changed.
+    Unchanged,
+    /// What changed was put into the place of what ran; everything else went on.
+    InPlace,
+    /// The pipeline was drained and the new one started.
+    Anew,
+    /// The files are wrong, or what they say cannot be started; the pipeline goes on as it was.
+    Refused,
+}
+
+impl Reloaded {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Unchanged, Self::InPlace, Self::Anew, Self::Refused];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::InPlace => "in_place",
+            Self::Anew => "anew",
+            Self::Refused => "refused",
+        }
+    }
+}
 
 impl Shown {
     /// Shows `view` from now on.
@@ -52,12 +85,12 @@ impl Shown {
 
     /// Shows `view` from now on, and what its components count.
     pub fn show_with(&self, view: Arc<View>, tallies: Tallies) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some((view, tallies));
+        *self.scene.write().unwrap_or_else(PoisonError::into_inner) = Some((view, tallies));
     }
 
     /// Shows nothing any more.
     pub fn hide(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What is shown now.
@@ -69,7 +102,18 @@ impl Shown {
     /// What is shown now, with what its components count.
     #[must_use]
     pub fn scene(&self) -> Option<(Arc<View>, Tallies)> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.scene.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a reload.
+    pub fn count_reload(&self, result: Reloaded) {
+        self.reloads[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many reloads had each result so far.
+    #[must_use]
+    pub fn reloads(&self) -> [(Reloaded, u64); Reloaded::ALL.len()] {
+        Reloaded::ALL.map(|result| (result, self.reloads[result as usize].load(Ordering::Relaxed)))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidegate_admin::{MAX_CONNECTIONS, Shown, Tallies, metrics, serve};
+use tidegate_admin::{MAX_CONNECTIONS, Reloaded, Shown, Tallies, metrics, serve};
 use tidegate_runtime::{Pipeline, Running, sink, source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,7 +97,10 @@ async fn a_stall_makes_progress_unhealthy_and_names_it() {
     stalls.next().await.unwrap();
     let shown = Shown::default();
     shown.show(running.view());
-    let text = metrics::encode(shown.scene()).unwrap();
+    shown.count_reload(Reloaded::InPlace);
+    let text = metrics::encode(&shown).unwrap();
+    assert!(text.contains("tidegate_reloads_total{result=\"in_place\"} 1.0"), "{text}");
+    assert!(text.contains("tidegate_reloads_total{result=\"refused\"} 0.0"), "{text}");
     assert!(text.contains("tidegate_stalls 1.0"), "{text}");
     assert!(running.view().stalls()[0].to_string().contains("remote"));
     running.stop().await;

@@ -14,6 +14,7 @@
 mod join;
 mod layout;
 mod slot;
+mod swap;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::layout::Layout;
 #[cfg(test)]
 pub(crate) use self::slot::lone_source;
 pub use self::slot::{SinkSlot, SourceSlot};
+pub use self::swap::{new_step, put_sink};
 use crate::columns::Columns;
 use crate::contract::{SinkConfig, SourceConfig, StartError, TransformConfig};
 use crate::options::Buffer;

@@ -60,14 +60,15 @@ fn compare(old: &Plan, before: &PlanNode, new: &Plan, after: &PlanNode) -> Chang
     {
         return Change::Changed;
     }
+    if is_rewired(old, before, new, after) { Change::Rewired } else { Change::Unchanged }
+}
+
+/// Whether a component reads from others than before, its buffer is another, or its dead letters go elsewhere.
+pub(crate) fn is_rewired(old: &Plan, before: &PlanNode, new: &Plan, after: &PlanNode) -> bool {
     let letters = |plan: &Plan, node: &PlanNode| node.dead_letters.map(|to| plan.nodes[to].name.clone());
-    if inputs(old, before) != inputs(new, after)
+    inputs(old, before) != inputs(new, after)
         || before.buffer != after.buffer
         || letters(old, before) != letters(new, after)
-    {
-        return Change::Rewired;
-    }
-    Change::Unchanged
 }
 
 fn inputs(plan: &Plan, node: &PlanNode) -> Vec<(String, Option<String>)> {

@@ -96,6 +96,7 @@ pub mod diff;
 pub mod explain;
 pub mod picture;
 pub mod schema;
+pub mod swap;
 pub mod words;
 
 pub use files::{FileId, Files, Place, Position};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_components::contract::BuildContext;
-use tidegate_components::wiring::{Input as WireInput, Layout, Node, Part, join};
+use tidegate_components::wiring::{Input as WireInput, Layout, Node, Part, WireError, join};
 use tidegate_flow::BudgetError;
 use tidegate_flow::budget::PlanSum;
 use tidegate_runtime::{BuildError, Pipeline};
@@ -42,15 +42,7 @@ pub fn wire(plan: &Plan, name: &str, cx: &BuildContext) -> Result<Wired, Problem
     let layout = match join(&builder, parts, &cx) {
         Ok(layout) => layout,
         Err(errors) => {
-            for error in errors {
-                let what = plan.node(&error.node).map_or_else(|| error.node.to_string(), PlanNode::in_words);
-                let problem = Problem::new(Code::CannotBuild, format!("{what}: {}", error.error.text));
-                let problem = at_node(plan, &error.node, problem);
-                problems.push(match error.error.help {
-                    Some(help) => problem.help(help),
-                    None => problem,
-                });
-            }
+            errors.into_iter().for_each(|error| problems.push(refused(plan, error)));
             return Err(problems);
         }
     };
@@ -63,7 +55,19 @@ pub fn wire(plan: &Plan, name: &str, cx: &BuildContext) -> Result<Wired, Problem
     }
 }
 
-fn part(plan: &Plan, at: usize, problems: &mut Problems) -> Option<Node> {
+/// The problem for a component that could not be started.
+pub(crate) fn refused(plan: &Plan, error: WireError) -> Problem {
+    let what = plan.node(&error.node).map_or_else(|| error.node.to_string(), PlanNode::in_words);
+    let problem = Problem::new(Code::CannotBuild, format!("{what}: {}", error.error.text));
+    let problem = at_node(plan, &error.node, problem);
+    match error.error.help {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
+
+/// The node of a plan, to be wired.
+pub(crate) fn part(plan: &Plan, at: usize, problems: &mut Problems) -> Option<Node> {
     let node = &plan.nodes[at];
     let Some(component) = node.again() else {
         let title = format!("{} cannot be read a second time", node.in_words());

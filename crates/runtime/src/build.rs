@@ -14,6 +14,7 @@ mod ops;
 mod options;
 mod plan;
 mod port;
+mod replace;
 mod shape;
 mod start;
 
@@ -28,5 +29,7 @@ pub use self::ops::Extended;
 pub use self::options::{SinkOptions, SourceOptions};
 pub use self::plan::Pipeline;
 pub use self::port::Port;
+pub(crate) use self::replace::Places;
+pub use self::replace::ReplaceError;
 pub use self::shape::DeadLetters;
 pub use self::start::NoRuntime;

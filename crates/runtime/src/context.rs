@@ -12,6 +12,7 @@ use tidegate_flow::{
 
 use crate::clock::edge_clock;
 use crate::edge::EdgeClock;
+use crate::handover::{Handover, Relief};
 use crate::probe::Due;
 use crate::spares::SpareLists;
 
@@ -105,11 +106,16 @@ pub struct StageContext {
     pub(crate) spares: SpareLists,
     /// Whether what is downstream waits for input: the moment to send partial batches.
     pub(crate) consumer_is_idle: bool,
+    /// Asks the stage to make way for its next life.
+    pub(crate) relief: Relief,
 }
 
 impl Drop for StageContext {
-    /// What a stage still held when it ended is abandoned; its tickets say the same.
+    /// What a stage still held when it ended is abandoned; its tickets say the same. But for what it handed over.
     fn drop(&mut self) {
+        if self.relief.has_left() {
+            return;
+        }
         let held = self.counter.snapshot().held;
         self.counter.record(|flows| {
             flows.abandoned += held;
@@ -119,6 +125,18 @@ impl Drop for StageContext {
 }
 
 impl StageContext {
+    /// Leaves everything to the next life. What the stage took and does not hand over is abandoned; what it hands over
+    /// stays in its hand.
+    pub(crate) fn leave(self, left: Handover) {
+        let kept = Records::new(left.records());
+        let lost = self.counter.snapshot().held - kept;
+        self.counter.record(|flows| {
+            flows.abandoned += lost;
+            flows.held -= lost;
+        });
+        self.relief.leave(left);
+    }
+
     /// The time, read once when the stage's task was polled.
     #[must_use]
     pub fn now(&self) -> Time {

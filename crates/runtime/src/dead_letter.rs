@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tidegate_flow::{Batch, Cause, Items, Meta, Nack, Note, Payload, Time, Weigh};
 
 use crate::context::StageContext;
+use crate::handover::Handover;
 use crate::outlet::{Side, SideSent};
 use crate::stage::Ended;
 use crate::transform::{Step, Transform};
@@ -42,6 +43,10 @@ pub struct DeadLetterPort<P: Payload> {
 impl<P: Payload> DeadLetterPort<P> {
     pub(crate) fn new(side: Side<P>) -> Self {
         Self { side }
+    }
+
+    pub(crate) fn hand_over(self, to: &mut Handover) {
+        to.leave_tx(self.side.into_end());
     }
 
     pub(crate) fn open(&mut self, cx: &StageContext) {

@@ -59,7 +59,7 @@ impl KillSwitch {
     /// The side that is watched, shut by this switch or by `other`.
     #[must_use]
     pub fn intake_with(&self, other: Option<&Self>) -> Intake {
-        Intake { first: Watched::new(self), second: other.map(Watched::new) }
+        Intake { first: Watched::new(self), second: other.map(Watched::new), third: None }
     }
 }
 
@@ -68,6 +68,7 @@ impl KillSwitch {
 pub struct Intake {
     first: Watched,
     second: Option<Watched>,
+    third: Option<Watched>,
 }
 
 /// One switch, and the place to wait for it; the switch keeps the sender alive.
@@ -89,19 +90,31 @@ impl Watched {
 }
 
 impl Intake {
+    /// Shut by `other` as well.
+    pub(crate) fn or(mut self, other: &KillSwitch) -> Self {
+        self.third = Some(Watched::new(other));
+        self
+    }
+
     /// Whether it is shut now; cheap enough to ask for every batch.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        self.first.switch.is_shut() || self.second.as_ref().is_some_and(|second| second.switch.is_shut())
+        let others = self.second.iter().chain(&self.third);
+        self.first.switch.is_shut() || others.into_iter().any(|other| other.switch.is_shut())
     }
 
     /// Completes once it is shut. Cancel-safe.
     pub async fn shut(&mut self) {
-        match &mut self.second {
-            None => self.first.shut().await,
-            Some(second) => tokio::select! {
+        match (&mut self.second, &mut self.third) {
+            (None, None) => self.first.shut().await,
+            (Some(other), None) | (None, Some(other)) => tokio::select! {
+                () = self.first.shut() => {}
+                () = other.shut() => {}
+            },
+            (Some(second), Some(third)) => tokio::select! {
                 () = self.first.shut() => {}
                 () = second.shut() => {}
+                () = third.shut() => {}
             },
         }
     }

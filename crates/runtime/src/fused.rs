@@ -8,6 +8,7 @@ use tidegate_flow::{Batch, Bytes, StageClock, Time, Wait};
 use crate::clock::{Clock, waiting};
 use crate::context::StageContext;
 use crate::edge::Event;
+use crate::handover::Handover;
 use crate::stage::{Ended, Inlet, with_background};
 use crate::transform::{Step, Transform, Turn, call};
 
@@ -220,5 +221,10 @@ impl<I: Inlet, T: Transform<I::Payload>> Inlet for Fused<I, T> {
 
     fn is_working(&self) -> bool {
         self.inlet.is_working()
+    }
+
+    /// The transform was flushed before the input ended, and holds nothing.
+    fn hand_over(self, to: &mut Handover) {
+        self.inlet.hand_over(to);
     }
 }

@@ -1,5 +1,6 @@
 //! Where a stage's input comes from when it is not a source: an edge, or another inlet with a condition on it.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::Context;
 use std::time::Duration;
@@ -10,16 +11,26 @@ use tokio::time::Instant;
 use crate::context::StageContext;
 use crate::drain::Intake;
 use crate::edge::{EdgeRx, Event};
+use crate::handover::Handover;
 use crate::stage::Inlet;
 
 /// Takes from an edge.
 pub struct EdgeInlet<P: Payload> {
     rx: EdgeRx<Batch<P>>,
+    /// What the last life of the stage had in hand; comes first, and was counted as taken by that one.
+    given: VecDeque<Batch<P>>,
+    /// Ends the input when the stage is to make way.
+    way: Option<Intake>,
 }
 
 impl<P: Payload> EdgeInlet<P> {
     pub(crate) fn new(rx: EdgeRx<Batch<P>>) -> Self {
-        Self { rx }
+        Self { rx, given: VecDeque::new(), way: None }
+    }
+
+    /// One that gives what was in hand first, and ends when `way` shuts.
+    pub(crate) fn relieving(rx: EdgeRx<Batch<P>>, given: VecDeque<Batch<P>>, way: Intake) -> Self {
+        Self { rx, given, way: Some(way) }
     }
 }
 
@@ -27,11 +38,30 @@ impl<P: Payload> Inlet for EdgeInlet<P> {
     type Payload = P;
 
     async fn next(&mut self, cx: &mut StageContext) -> Event<Batch<P>> {
-        let event = poll_fn(|task| self.rx.poll_recv(task)).await;
+        let Self { rx, given, way } = self;
+        let event = match way {
+            None => poll_fn(|task| rx.poll_recv(task)).await,
+            Some(way) if way.is_shut() => return Event::Completed,
+            Some(way) => {
+                if let Some(batch) = given.pop_front() {
+                    return Event::Batch(batch);
+                }
+                tokio::select! {
+                    biased;
+                    event = poll_fn(|task| rx.poll_recv(task)) => event,
+                    () = way.shut() => return Event::Completed,
+                }
+            }
+        };
         if let Event::Batch(batch) = &event {
             cx.count_taken(batch.records());
         }
         event
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.given.into_iter().for_each(|batch| to.leave_batch(batch));
+        to.leave_rx(self.rx);
     }
 }
 
@@ -79,6 +109,10 @@ impl<I: Inlet> Inlet for Gated<I> {
     fn is_working(&self) -> bool {
         self.inlet.is_working()
     }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.inlet.hand_over(to);
+    }
 }
 
 /// Fails when nothing arrives for too long. Time in which the stage does not ask for input (because what is behind it
@@ -123,5 +157,9 @@ impl<I: Inlet> Inlet for IdleTimeout<I> {
 
     fn is_working(&self) -> bool {
         self.inlet.is_working()
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.inlet.hand_over(to);
     }
 }

@@ -13,6 +13,7 @@ pub mod drain;
 pub mod edge;
 pub mod egress;
 mod faults;
+pub mod handover;
 pub mod ingress;
 pub mod inlet;
 pub mod ops;
@@ -24,6 +25,7 @@ pub mod stage;
 pub mod transform;
 
 pub mod build;
+mod exchange;
 mod fused;
 mod monitor;
 mod probe;
@@ -38,7 +40,7 @@ pub mod testkit;
 pub use blocking::blocking;
 pub use build::{
     BoxFlow, Branch, BuildError, BuildErrors, CallFlow, DeadLetters, EdgeFlow, Flow, Guarded, Head, NoRuntime,
-    Pipeline, PipelineBuilder, Port, RecordFlow, SinkOptions, SourceOptions,
+    Pipeline, PipelineBuilder, Port, RecordFlow, ReplaceError, SinkOptions, SourceOptions,
 };
 pub use calls::{CallLimits, Calls, Order};
 pub use clock::Clock;
@@ -51,5 +53,5 @@ pub use monitor::StallWatch;
 pub use ops::{BatchLimits, ByBytes, ByRecord, Cost, OverRate, PerRecord, ThrottleSpec};
 pub use outlet::{BranchSet, Chooser, Router};
 pub use report::{PipelineEnd, Report, StageReport};
-pub use running::{Running, View};
+pub use running::{NewStep, Running, View};
 pub use transform::{BoxTransform, Step, Transform};

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx, SendError};
 use crate::faults::{Faults, ask_rows};
+use crate::handover::Handover;
 use crate::stage::{Ended, Outlet, StageEnd};
 
 pub(crate) use self::choice::ChoiceOutlet;
@@ -70,6 +71,10 @@ impl<P: Payload> Outlet<P> for EdgeOutlet<P> {
 
     fn poll_consumer_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
         self.tx.poll_starving(task)
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        to.leave_tx(self.tx);
     }
 }
 
@@ -183,6 +188,11 @@ impl<P: Payload> Arms<P> {
         self.0.iter_mut().filter(|arm| !arm.gone).for_each(|arm| send_control(&mut arm.tx, control));
     }
 
+    /// Every push waits until nothing is in line, so that only the ends are left.
+    fn hand_over(self, to: &mut Handover) {
+        self.0.into_iter().for_each(|arm| to.leave_tx(arm.tx));
+    }
+
     fn finish(&mut self, end: &StageEnd) {
         self.0.iter_mut().for_each(|arm| finish_edge(&mut arm.tx, end));
     }
@@ -241,6 +251,10 @@ impl<P: Share> Outlet<P> for ForkOutlet<P> {
     async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
         self.arms.finish(end);
         Ok(())
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.arms.hand_over(to);
     }
 }
 
@@ -316,5 +330,9 @@ impl<P: Payload, R: Router<P>> Outlet<P> for PartitionOutlet<P, R> {
     async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
         self.arms.finish(end);
         Ok(())
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.arms.hand_over(to);
     }
 }

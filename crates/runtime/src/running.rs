@@ -1,15 +1,18 @@
 //! A pipeline at work: [`Running`], its ledger, its bottleneck, and how it is stopped.
 
 mod alarm;
+mod replace;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate_flow::queue::{Control, Snapshot};
-use tidegate_flow::{Budget, Cause, FlowKind, Flows, Graph, Ledger, StageId, StageKind, StageTimes, Time};
+use tidegate_flow::{
+    Budget, Cause, FlowKind, Flows, Graph, Ledger, Records, SourceLedger, StageId, StageKind, StageTimes, Time,
+};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::build::{SettleFuture, StageFuture};
+use crate::build::{Places, SettleFuture, StageFuture};
 use crate::clock::{Clock, Timed};
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
@@ -20,6 +23,7 @@ use crate::report::{PipelineEnd, Report, StageReport};
 use crate::stage::StageEnd;
 
 use self::alarm::Alarm;
+pub use self::replace::NewStep;
 
 /// What is known of a pipeline when it starts.
 pub(crate) struct Parts {
@@ -53,6 +57,7 @@ pub struct Running {
     settlers: Vec<JoinHandle<()>>,
     monitor: Monitor,
     alarm: Alarm,
+    places: Places,
 }
 
 struct StageTask {
@@ -66,12 +71,17 @@ struct StageTask {
 /// Everything that can be looked at while the pipeline runs, shared with whoever watches it.
 pub struct View {
     pub(crate) parts: Parts,
-    pub(crate) sources: Vec<(StageId, Arc<dyn SourceProbe>)>,
+    sources: Mutex<Vec<SourceRow>>,
     pub(crate) watched: Watched,
 }
 
 impl Running {
-    pub(crate) fn spawn(parts: Parts, stages: Vec<(StageId, Timed<StageFuture>)>, sources: Vec<SourceTask>) -> Self {
+    pub(crate) fn spawn(
+        parts: Parts,
+        stages: Vec<(StageId, Timed<StageFuture>)>,
+        sources: Vec<SourceTask>,
+        places: Places,
+    ) -> Self {
         let alarm = Alarm::new(parts.kill.clone());
         let required = alarm::required_stages(&parts.graph);
         let stages = stages
@@ -83,20 +93,32 @@ impl Running {
                 StageTask { id, name, task, end: None }
             })
             .collect();
-        let mut settlers = Vec::new();
-        let mut probes = Vec::new();
-        for SourceTask { stage, probe, settle, companion } in sources {
-            let name = &parts.stages[stage.index()].name;
-            for task in [Some(settle), companion].into_iter().flatten() {
-                settlers.push(tokio::spawn(alarm.clone().watch_settling(Arc::clone(name), task)));
-            }
-            probes.push((stage, probe));
-        }
         let every = parts.watch_every;
         let watched = Watched::new(parts.stall_after, every);
-        let view = Arc::new(View { parts, sources: probes, watched });
+        let view = Arc::new(View { parts, sources: Mutex::default(), watched });
         let monitor = Monitor::spawn(&view, every);
-        Self { view, stages, settlers, monitor, alarm }
+        let mut running = Self { view, stages, settlers: Vec::new(), monitor, alarm, places };
+        sources.into_iter().for_each(|source| running.settle(source));
+        running
+    }
+
+    /// Starts what tells a source, and what works beside it.
+    fn settle(&mut self, source: SourceTask) {
+        let SourceTask { stage, probe, settle, companion } = source;
+        let name = &self.view.parts.stages[stage.index()].name;
+        for task in [Some(settle), companion].into_iter().flatten() {
+            self.settlers.push(tokio::spawn(self.alarm.clone().watch_settling(Arc::clone(name), task)));
+        }
+        let mut rows = self.view.lives();
+        let mut past = SourceLedger::default();
+        rows.retain(|row| {
+            let ended = row.stage == stage && row.probe.counts().in_flight == Records::ZERO;
+            if ended {
+                past.add_all(&row.counts());
+            }
+            !ended
+        });
+        rows.push(SourceRow { stage, probe, past });
     }
 
     /// A handle to look at the pipeline from elsewhere.
@@ -155,14 +177,15 @@ impl Running {
     /// The stages of a loop keep each other alive. Once the sources have ended and everything they read is settled,
     /// nothing can be in the loop any more, and it is ended from outside.
     async fn join_loop(&mut self) {
-        let sources: Vec<StageId> = self.view.sources.iter().map(|(id, _)| *id).collect();
+        let rows = self.view.lives().clone();
+        let sources: Vec<StageId> = rows.iter().map(|row| row.stage).collect();
         for stage in self.stages.iter_mut().filter(|stage| sources.contains(&stage.id)) {
             if stage.end.is_none() {
                 stage.end = Some(ended(&mut stage.task).await);
             }
         }
-        for (_, probe) in &self.view.sources {
-            std::future::poll_fn(|task| probe.poll_idle(task)).await;
+        for row in &rows {
+            std::future::poll_fn(|task| row.probe.poll_idle(task)).await;
         }
         for stage in self.stages.iter_mut().filter(|stage| stage.end.is_none()) {
             stage.task.abort();
@@ -185,9 +208,7 @@ impl Running {
 
     /// Lets the sources hear of everything that was settled. Cancel-safe.
     async fn tell(&mut self) {
-        for (_, probe) in &self.view.sources {
-            probe.close();
-        }
+        self.view.lives().iter().for_each(|row| row.probe.close());
         while let Some(settler) = self.settlers.last_mut() {
             drop(settler.await);
             self.settlers.pop();
@@ -232,9 +253,7 @@ impl Drop for Running {
         for stage in &self.stages {
             stage.task.abort();
         }
-        for (_, probe) in &self.view.sources {
-            probe.close();
-        }
+        self.view.lives().iter().for_each(|row| row.probe.close());
         self.monitor.stop(&self.view);
     }
 }
@@ -263,7 +282,28 @@ fn join_cause(error: &JoinError) -> Cause {
     Cause::from(if error.is_panic() { "panicked outside its operators" } else { "was cancelled" })
 }
 
+/// The settlement of one life of a source.
+#[derive(Clone)]
+struct SourceRow {
+    stage: StageId,
+    probe: Arc<dyn SourceProbe>,
+    /// What became of the records of earlier lives.
+    past: SourceLedger,
+}
+
+impl SourceRow {
+    fn counts(&self) -> SourceLedger {
+        let mut counts = self.past.clone();
+        counts.add_all(&self.probe.counts());
+        counts
+    }
+}
+
 impl View {
+    fn lives(&self) -> MutexGuard<'_, Vec<SourceRow>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The name of the pipeline.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -300,8 +340,13 @@ impl View {
             let snapshot = edge.snapshot();
             ledger.stages.push((snapshot.name.to_string(), FlowKind::Edge, Flows::from(snapshot.flows)));
         }
-        for (id, source) in &self.sources {
-            ledger.sources.push((self.parts.graph.stage_name(*id).to_string(), source.counts()));
+        for row in self.lives().iter() {
+            let name = self.parts.graph.stage_name(row.stage);
+            let counts = row.counts();
+            match ledger.sources.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => sum.add_all(&counts),
+                None => ledger.sources.push((name.to_string(), counts)),
+            }
         }
         ledger
     }

@@ -17,6 +17,7 @@ use tidegate_flow::{Batch, Cause, Payload, Records};
 
 use crate::context::{StageContext, count_sent, panic_nack};
 use crate::edge::{Control, Event};
+use crate::handover::Handover;
 
 /// Where a stage takes its batches from.
 ///
@@ -46,6 +47,14 @@ pub trait Inlet: Send + 'static {
     /// without taking more. Such a stage goes on while memory is owed: what it has in hand may be what is owed.
     fn is_working(&self) -> bool {
         false
+    }
+
+    /// Leaves to the next life of the stage what it takes from, and what it took and did not give. Called when it was
+    /// asked to make way and has ended.
+    fn hand_over(self, _to: &mut Handover)
+    where
+        Self: Sized,
+    {
     }
 }
 
@@ -86,6 +95,19 @@ pub trait Outlet<P: Payload>: Send + 'static {
     /// Goes on with the work under way. Completes when [`ready`](Outlet::ready) must be called before more is taken.
     fn poll_work(&mut self, _task: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
+    }
+
+    /// Ends what is under way, because the stage is asked to make way; nothing downstream is told.
+    fn make_way(&mut self, _cx: &mut StageContext) -> impl Future<Output = Result<(), Ended>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Leaves to the next life of the stage what it sends to, and what it was given and did not send. Called after
+    /// [`make_way`](Outlet::make_way).
+    fn hand_over(self, _to: &mut Handover)
+    where
+        Self: Sized,
+    {
     }
 }
 
@@ -133,11 +155,29 @@ impl<I: Inlet, O: Outlet<I::Payload>> Stage<I, O> {
             Ok(end) => end,
             Err(panic) => StageEnd::Failed(panic_nack(&*panic).cause),
         };
+        if end == StageEnd::Completed && self.context.relief.is_asked() {
+            return self.make_way().await;
+        }
         match AssertUnwindSafe(self.outlet.finish(&end, &mut self.context)).catch_unwind().await {
             Ok(Err(ended)) if end == StageEnd::Completed => ended.into(),
             Ok(_) => end,
             Err(panic) => StageEnd::Failed(panic_nack(&*panic).cause),
         }
+    }
+
+    /// Gives everything to the next life of the stage.
+    async fn make_way(mut self) -> StageEnd {
+        let made = AssertUnwindSafe(self.outlet.make_way(&mut self.context)).catch_unwind().await;
+        if let Err(end) = made.unwrap_or_else(|panic| Err(Ended::Failed(panic_nack(&*panic).cause))) {
+            return end.into();
+        }
+        let Self { inlet, outlet, context } = self;
+        let mut left = Handover::default();
+        // What the outlet has in hand is older than what the inlet still has to give.
+        outlet.hand_over(&mut left);
+        inlet.hand_over(&mut left);
+        context.leave(left);
+        StageEnd::Completed
     }
 
     async fn work(&mut self) -> StageEnd {

@@ -10,6 +10,7 @@ mod graph;
 mod list;
 mod logs;
 mod plans;
+mod reload;
 mod run;
 mod schema;
 mod status;

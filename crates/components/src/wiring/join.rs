@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_flow::{EdgeSpec, Weight};
 use tidegate_runtime::inlet::EdgeInlet;
-use tidegate_runtime::{BoxTransform, Chooser, PipelineBuilder, Port};
+use tidegate_runtime::{BoxTransform, Chooser, NewStep, PipelineBuilder, Port};
 
 use super::layout::{Layout, Output};
 use super::slot::{End, RowsFlow, SinkSlot, SourceSlot, Stage};
@@ -122,6 +122,11 @@ impl<'a> Edges<'a> {
         End::Choice(chooser, ports.collect())
     }
 
+    /// The step of a node, under its name.
+    fn step(&self, at: usize, step: BoxTransform<Rows>, holds: Weight) -> NewStep<Rows> {
+        NewStep { name: self.names[at].to_string(), step, holds }
+    }
+
     fn named(&self, name: &Arc<str>) -> Option<&Port<Rows>> {
         let at = self.names.iter().position(|known| known == name)?;
         self.before[at].as_ref()
@@ -196,13 +201,13 @@ impl Parts {
     fn stage_from<'a>(&mut self, at: usize, edges: &'a Edges<'_>) -> Option<Stage<'a>> {
         match std::mem::replace(&mut self.parts[at], Waiting::Done) {
             Waiting::Transform(BuiltTransform::Step { step, holds }) => {
-                self.stage_behind(at, vec![(step, holds)], edges)
+                self.stage_behind(at, vec![edges.step(at, step, holds)], edges)
             }
             Waiting::Transform(BuiltTransform::Choice(chooser)) => {
                 Some(Stage { steps: Vec::new(), end: edges.choice(at, chooser) })
             }
             Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
-                Some(Stage { steps: vec![(step, holds)], end: edges.choice(at, chooser) })
+                Some(Stage { steps: vec![edges.step(at, step, holds)], end: edges.choice(at, chooser) })
             }
             Waiting::Source(_) | Waiting::Done => None,
         }
@@ -212,7 +217,7 @@ impl Parts {
     fn stage_behind<'a>(
         &mut self,
         mut at: usize,
-        mut steps: Vec<(BoxTransform<Rows>, Weight)>,
+        mut steps: Vec<NewStep<Rows>>,
         edges: &'a Edges<'_>,
     ) -> Option<Stage<'a>> {
         while let Some([next]) = edges.layout.outputs(at).first().map(|output| output.to.as_slice())
@@ -220,12 +225,12 @@ impl Parts {
         {
             at = *next;
             match std::mem::replace(&mut self.parts[at], Waiting::Done) {
-                Waiting::Transform(BuiltTransform::Step { step, holds }) => steps.push((step, holds)),
+                Waiting::Transform(BuiltTransform::Step { step, holds }) => steps.push(edges.step(at, step, holds)),
                 Waiting::Transform(BuiltTransform::Choice(chooser)) => {
                     return Some(Stage { steps, end: edges.choice(at, chooser) });
                 }
                 Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
-                    steps.push((step, holds));
+                    steps.push(edges.step(at, step, holds));
                     return Some(Stage { steps, end: edges.choice(at, chooser) });
                 }
                 Waiting::Source(_) | Waiting::Done => return None,

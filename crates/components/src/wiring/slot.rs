@@ -6,7 +6,7 @@ use tidegate_flow::Weight;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
-    BatchLimits, BoxTransform, Chooser, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
+    BatchLimits, Chooser, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
 };
 
 use crate::Rows;
@@ -25,14 +25,17 @@ pub(super) enum End<'a> {
 
 /// The steps of a stage behind its inlet, and where its output goes.
 pub(super) struct Stage<'a> {
-    pub(super) steps: Vec<(BoxTransform<Rows>, Weight)>,
+    pub(super) steps: Vec<NewStep<Rows>>,
     pub(super) end: End<'a>,
 }
 
 impl Stage<'_> {
     /// Completes a flow that was just begun.
     pub(super) fn complete<I: Inlet<Payload = Rows>>(self, flow: RowsFlow<I>) {
-        let flow = self.steps.into_iter().fold(flow, |flow, (step, holds)| flow.step(step, holds, true));
+        let flow = self
+            .steps
+            .into_iter()
+            .fold(flow, |flow, NewStep { name, step, holds }| flow.exchangeable(&name, step, holds, true));
         match self.end {
             End::To(port) => flow.to(port),
             End::Fork(branches) => flow.fork_to(&branches),

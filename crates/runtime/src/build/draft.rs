@@ -1,5 +1,6 @@
 //! What has been put together so far: [`PipelineBuilder`], shared by every flow of one pipeline.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(super) struct Draft {
     pub(super) stages: Vec<StageDraft>,
     pub(super) edges: Vec<EdgeDraft>,
     pub(super) errors: Vec<BuildError>,
+    /// Where other steps can be offered, by name: `Offer`s of the payload of their flow.
+    pub(super) offers: Vec<(Arc<str>, Box<dyn Any + Send + Sync>)>,
     /// Lets go of the producers that ports keep to clone.
     pub(super) ports: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) kill: KillSwitch,
@@ -88,6 +91,8 @@ pub(super) struct StageDraft {
     pub(super) abandoned: bool,
     /// Whether it ends in a sink.
     pub(super) is_sink: bool,
+    /// Whether a running stage of this kind can be asked to make way for another.
+    pub(super) makes_way: bool,
     /// The settle window of a source, to be checked against the buffers behind it.
     pub(super) settle: Option<SettleDraft>,
 }
@@ -125,6 +130,7 @@ impl PipelineBuilder {
                 stages: Vec::new(),
                 edges: Vec::new(),
                 errors: Vec::new(),
+                offers: Vec::new(),
                 ports: Vec::new(),
                 kill: KillSwitch::new(),
                 built: false,
@@ -320,6 +326,7 @@ impl Draft {
             launch: None,
             abandoned: false,
             is_sink: false,
+            makes_way: false,
             settle: None,
         });
         id

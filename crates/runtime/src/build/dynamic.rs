@@ -1,6 +1,8 @@
 //! Flows that are put together at run time, of a payload and of steps that are known only then: what a program builds
 //! from a file. One indirect call per batch and step; no requirement on the payload beyond [`Payload`].
 
+use std::sync::Arc;
+
 use tidegate_flow::{EdgeSpec, Payload, StageId, Weight};
 
 use super::draft::PipelineBuilder;
@@ -8,6 +10,7 @@ use super::flow::{EdgeStart, Flow, MakeInlet};
 use super::launch::StageLaunch;
 use super::options::SourceOptions;
 use super::port::Port;
+use crate::exchange::{Exchange, Needs, Offer};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
 use crate::ops::{BatchLimits, Batcher};
@@ -21,6 +24,7 @@ impl PipelineBuilder {
     /// Starts a flow that reads `source`, to be extended by [boxed steps](BoxFlow::step).
     pub fn boxed_source<S: Source>(&self, name: &str, source: impl Into<SourceOptions<S>>) -> BoxFlow<SourceInlet<S>> {
         let (stage, inlet) = self.source_stage(name, source.into());
+        self.lock().stage(stage).makes_way = true;
         boxed(self.clone(), stage, inlet)
     }
 
@@ -29,7 +33,8 @@ impl PipelineBuilder {
         let (port, start) = self.port_edge(spec.into());
         let EdgeStart { id, rx } = start;
         let stage = self.edge_stage(id);
-        let inlet = Box::new(move |launch: &StageLaunch<'_>| EdgeInlet::new(launch.consumer(EdgeStart { id, rx })));
+        self.lock().stage(stage).makes_way = true;
+        let inlet = Box::new(move |launch: &StageLaunch<'_>| launch.relieving_inlet(EdgeStart { id, rx }));
         (port, boxed(self.clone(), stage, inlet))
     }
 }
@@ -51,6 +56,14 @@ impl<I: Inlet> BoxFlow<I> {
         }
         let Self { builder, stage, inlet, upstream, tail } = self;
         Flow { builder, stage, inlet, upstream, tail: Box::new(Then::new(tail, step)) }
+    }
+
+    /// [`step`](Self::step), in whose place another can be put while the pipeline runs, under this name; see
+    /// [`Running::exchange`](crate::Running::exchange). Costs one indirect call more per batch.
+    pub fn exchangeable(self, name: &str, step: BoxTransform<I::Payload>, holds: Weight, may_drop: bool) -> Self {
+        let offer = Offer::new(Needs::of(&step, holds));
+        self.builder.lock().offers.push((Arc::from(name), Box::new(offer.clone())));
+        self.step(Box::new(Exchange::new(step, offer)), holds, may_drop)
     }
 
     /// Joins small batches to larger ones, as [`Flow::batch`].

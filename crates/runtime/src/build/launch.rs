@@ -10,16 +10,22 @@ use tidegate_flow::{
     Account, Batch, Bytes, FlowCounter, Payload, SlabPool, Spares, StageClock, StageId, Weight, Window,
 };
 
+use super::draft::Launcher;
 use super::flow::{EdgeEnd, EdgeStart};
+use super::options::ReadingDraft;
+use super::plan::{StageAccounts, StageSpecs};
 use crate::clock::{Clock, edge_clock};
 use crate::context::{StageContext, Supervision};
 use crate::dead_letter::DeadLetterPort;
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
 use crate::egress::DeliveryTools;
-use crate::ingress::{Classifier, Companion, IngressSettings, Source, SourceContext, SourceInlet};
+use crate::handover::{Handed, Relief};
+use crate::ingress::{Classifier, IngressSettings, Source, SourceContext, SourceInlet};
+use crate::inlet::EdgeInlet;
 use crate::outlet::Side;
-use crate::probe::{Due, SourceProbe};
+use crate::probe::Due;
+use crate::running::SourceTask;
 use crate::settle::{SettleProbe, settle_loop};
 use crate::spares::SpareLists;
 use crate::stage::StageEnd;
@@ -31,20 +37,86 @@ pub(crate) type StageFuture = Pin<Box<dyn Future<Output = StageEnd> + Send>>;
 pub(crate) type SettleFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all stages of a pipeline share when they start.
-pub(super) struct Launch {
+pub(crate) struct Launch {
     pub(super) clock: Clock,
     pub(super) batch: Weight,
     pub(super) spares: SpareLists,
     /// What the sources brought up while they were started.
-    pub(super) sources: Mutex<Vec<StartedSource>>,
+    pub(super) sources: Mutex<Vec<SourceTask>>,
 }
 
-/// A source that was started: how to look at it, and the task that settles.
-pub(super) struct StartedSource {
-    pub(super) stage: StageId,
-    pub(super) probe: Arc<dyn SourceProbe>,
-    pub(super) settle: SettleFuture,
-    pub(super) companion: Option<Companion>,
+impl Launch {
+    /// What the sources brought up since this was last asked.
+    pub(super) fn started(&self) -> Vec<SourceTask> {
+        std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What every life of every stage is started with.
+#[derive(Clone)]
+pub(crate) struct Kit {
+    pub(super) clock: Clock,
+    pub(super) batch: Weight,
+    pub(super) spares: SpareLists,
+}
+
+impl Kit {
+    pub(super) fn launch(&self) -> Launch {
+        let Self { clock, batch, spares } = self.clone();
+        Launch { clock, batch, spares, sources: Mutex::new(Vec::new()) }
+    }
+}
+
+/// What every life of one stage is started with.
+#[derive(Clone)]
+pub(crate) struct Outfit {
+    pub(super) id: StageId,
+    pub(super) name: Arc<str>,
+    pub(super) times: StageClock,
+    pub(super) due: Due,
+    pub(super) counter: FlowCounter,
+    pub(super) accounts: StageAccounts,
+    pub(super) specs: StageSpecs,
+    pub(super) reading: ReadingDraft,
+    pub(super) batch: Weight,
+    pub(super) supervision: Supervision,
+    pub(super) window: WindowSpec,
+}
+
+impl Outfit {
+    /// Starts a life.
+    pub(super) fn launch(
+        &self,
+        launcher: Launcher,
+        launch: &Launch,
+        relief: Relief,
+        handed: Option<Handed>,
+    ) -> StageFuture {
+        let Self { accounts, reading, .. } = self.clone();
+        launcher(&StageLaunch {
+            pipeline: launch,
+            id: self.id,
+            name: Arc::clone(&self.name),
+            times: self.times.clone(),
+            due: self.due.clone(),
+            counter: self.counter.clone(),
+            account: accounts.hand,
+            held_account: accounts.held,
+            outbound_account: accounts.outbound,
+            intake_account: accounts.intake,
+            reading: Reading {
+                account: accounts.reading,
+                slabs: accounts.slabs,
+                slab_size: reading.slab_size,
+                keep: reading.slabs,
+            },
+            batch: self.batch,
+            supervision: self.supervision.clone(),
+            window: self.window,
+            relief,
+            handed,
+        })
+    }
 }
 
 /// What a source has between two reads.
@@ -88,6 +160,10 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) supervision: Supervision,
     /// The settle window of a source.
     pub(super) window: WindowSpec,
+    /// Asks this life of the stage to make way.
+    pub(super) relief: Relief,
+    /// What the last life of the stage left, unless this is the first.
+    pub(super) handed: Option<Handed>,
 }
 
 impl StageLaunch<'_> {
@@ -104,6 +180,7 @@ impl StageLaunch<'_> {
             chunk: self.batch,
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
+            relief: self.relief.clone(),
         }
     }
 
@@ -122,16 +199,26 @@ impl StageLaunch<'_> {
 
     /// A producer's end with the stage's clock in it.
     pub(super) fn producer<P: Payload>(&self, end: EdgeEnd<P>) -> EdgeTx<Batch<P>> {
-        let EdgeEnd { id, mut tx } = end;
+        let EdgeEnd { id, tx } = end;
+        let handed = self.handed.as_ref().and_then(|handed| handed.take_tx(&tx.name()));
+        let (id, mut tx) = handed.unwrap_or((id, tx));
         tx.set_clock(edge_clock(&self.times, id));
         tx
     }
 
     /// The consumer's end with the stage's clock in it.
     pub(super) fn consumer<P: Payload>(&self, start: EdgeStart<P>) -> EdgeRx<Batch<P>> {
-        let EdgeStart { id, mut rx } = start;
+        let EdgeStart { id, rx } = start;
+        let handed = self.handed.as_ref().and_then(|handed| handed.take_rx(&rx.name()));
+        let (id, mut rx) = handed.unwrap_or((id, rx));
         rx.set_clock(edge_clock(&self.times, id));
         rx
+    }
+
+    /// An inlet that ends when the stage is to make way, and begins with what the last life had in hand.
+    pub(super) fn relieving_inlet<P: Payload>(&self, start: EdgeStart<P>) -> EdgeInlet<P> {
+        let given = self.handed.as_ref().map(Handed::take_batches).unwrap_or_default();
+        EdgeInlet::relieving(self.consumer(start), given, self.relief.intake())
     }
 
     /// What a delivery of this stage needs; `due` is where it says how long it may wait.
@@ -144,12 +231,16 @@ impl StageLaunch<'_> {
             counter,
             outbound: self.outbound_account.clone(),
             keeps_letters,
+            relief: self.relief.clone(),
         }
     }
 
     /// A port for dead letters, with the stage's clock in it.
     pub(super) fn dead_letters<P: Payload>(&self, side: Side<P>) -> DeadLetterPort<P> {
-        let mut port = DeadLetterPort::new(side);
+        let mut port = DeadLetterPort::new(match &self.handed {
+            Some(handed) => side.taking_over(handed),
+            None => side,
+        });
         port.open(&self.context());
         port
     }
@@ -161,6 +252,7 @@ impl StageLaunch<'_> {
         classifier: Option<Box<dyn Classifier<S::Payload>>>,
         acks: bool,
     ) -> SourceInlet<S> {
+        let intake = intake.or(self.relief.switch());
         let window = match Window::new(self.window) {
             Ok(window) => window,
             Err(error) => unreachable!("the plan checked the settle window: {error}"),
@@ -176,7 +268,7 @@ impl StageLaunch<'_> {
         let (closing, told) = (KillSwitch::new(), KillSwitch::new());
         let companion = source.companion(told.intake());
         let settle = settle_loop(window.clone(), committer, closing.intake());
-        let started = StartedSource {
+        let started = SourceTask {
             stage: self.id,
             settle: Box::pin(async move {
                 settle.await;

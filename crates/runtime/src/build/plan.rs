@@ -1,6 +1,7 @@
 //! The checked form of a pipeline: [`Pipeline`]. Its edges fit together, its minima fit the budget, and its settle
 //! windows hold what the buffers behind them can hold.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Pipeline {
     pub(super) spares: Account,
     pub(super) kill: KillSwitch,
     pub(super) sum: PlanSum,
+    /// Where other steps can be offered, by name.
+    pub(super) offers: Vec<(Arc<str>, Box<dyn Any + Send + Sync>)>,
 }
 
 /// A stage with the accounts and limits that the plan gave it.
@@ -43,11 +46,26 @@ pub(super) struct PlannedStage {
     pub(super) reading: ReadingDraft,
     pub(super) supervision: Supervision,
     pub(super) accounts: StageAccounts,
+    /// How its accounts were opened.
+    pub(super) specs: StageSpecs,
+    /// Whether it can be asked to make way.
+    pub(super) makes_way: bool,
     /// The settle window of a source.
     pub(super) window: WindowSpec,
 }
 
+/// How the accounts of one stage are opened; see [`StageAccounts`].
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StageSpecs {
+    hand: AccountSpec,
+    held: AccountSpec,
+    outbound: AccountSpec,
+    /// Of a source: intake, reading, slabs.
+    source: Option<[AccountSpec; 3]>,
+}
+
 /// The accounts of one stage.
+#[derive(Clone)]
 pub(super) struct StageAccounts {
     /// What it has in hand.
     pub(super) hand: Account,
@@ -127,6 +145,7 @@ fn plan(draft: &mut Draft) -> Result<Pipeline, Vec<BuildError>> {
         spares,
         kill: draft.kill.clone(),
         sum,
+        offers: std::mem::take(&mut draft.offers),
     })
 }
 
@@ -272,23 +291,28 @@ fn settle_windows(draft: &Draft, total: Bytes, errors: &mut Vec<BuildError>) -> 
 }
 
 /// Opens the accounts of every edge, and those of every stage in their order.
-fn open_accounts(draft: &Draft, budget: &Budget) -> Result<Vec<StageAccounts>, BudgetError> {
+fn open_accounts(draft: &Draft, budget: &Budget) -> Result<Vec<(StageSpecs, StageAccounts)>, BudgetError> {
     for edge in &draft.edges {
         if let Some(account) = edge_account(draft, edge) {
             edge.account.bind(budget.account(&edge.spec.name, account)?);
         }
     }
-    draft.stages.iter().map(|stage| stage_accounts(draft, stage, budget)).collect()
+    let open = |stage: &StageDraft| {
+        let specs = StageSpecs::of(draft, stage);
+        let accounts = specs.open(&stage.name, budget)?;
+        Ok((specs, accounts))
+    };
+    draft.stages.iter().map(open).collect()
 }
 
 /// Takes the stages over, each with what the plan gave it.
 fn planned_stages(
     draft: &mut Draft,
-    accounts: Vec<StageAccounts>,
+    accounts: Vec<(StageSpecs, StageAccounts)>,
     windows: &[(StageId, WindowSpec)],
 ) -> Result<Vec<PlannedStage>, Vec<BuildError>> {
     let Draft { stages, graph, supervision, batch, .. } = draft;
-    let planned = stages.iter_mut().zip(accounts).map(|(stage, accounts)| {
+    let planned = stages.iter_mut().zip(accounts).map(|(stage, (specs, accounts))| {
         let name = Arc::clone(&stage.name);
         let window = windows.iter().find(|(source, _)| *source == stage.id).map(|(_, window)| *window);
         Ok(PlannedStage {
@@ -301,25 +325,34 @@ fn planned_stages(
             supervision: stage.supervision.clone().unwrap_or_else(|| supervision.clone()),
             window: window.unwrap_or_default(),
             accounts,
+            specs,
+            makes_way: stage.makes_way,
         })
     });
     planned.collect()
 }
 
-fn stage_accounts(draft: &Draft, stage: &StageDraft, budget: &Budget) -> Result<StageAccounts, BudgetError> {
-    let hand = budget.account(&stage.name, hand_account(draft, stage))?;
-    let outbound = budget.account(&stage.name, outbound_account(draft, stage))?;
-    let held = budget.account(&stage.name, AccountSpec::holding(stage.held))?;
-    let intake = match stage.settle {
-        Some(_) => budget.account(&stage.name, intake_account(draft))?,
-        None => hand.clone(),
-    };
-    let (reading, slabs) = match stage.settle {
-        Some(_) => (
-            budget.account(&stage.name, AccountSpec::holding(stage.reading.holding))?,
-            budget.account(&stage.name, AccountSpec::holding(stage.reading.slab_bytes()))?,
-        ),
-        None => (held.clone(), held.clone()),
-    };
-    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
+impl StageSpecs {
+    pub(super) fn of(draft: &Draft, stage: &StageDraft) -> Self {
+        let source = stage.settle.map(|_| {
+            let [reading, slabs] = [stage.reading.holding, stage.reading.slab_bytes()].map(AccountSpec::holding);
+            [intake_account(draft), reading, slabs]
+        });
+        Self {
+            hand: hand_account(draft, stage),
+            held: AccountSpec::holding(stage.held),
+            outbound: outbound_account(draft, stage),
+            source,
+        }
+    }
+
+    pub(super) fn open(&self, name: &str, budget: &Budget) -> Result<StageAccounts, BudgetError> {
+        let open = |spec: &AccountSpec| budget.account(name, spec.clone());
+        let (hand, held, outbound) = (open(&self.hand)?, open(&self.held)?, open(&self.outbound)?);
+        let (intake, reading, slabs) = match &self.source {
+            Some([intake, reading, slabs]) => (open(intake)?, open(reading)?, open(slabs)?),
+            None => (hand.clone(), held.clone(), held.clone()),
+        };
+        Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
+    }
 }

@@ -1,16 +1,18 @@
 //! Starting a checked pipeline: every stage becomes a task.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tidegate_flow::{FlowCounter, Graph, StageClock};
 use tokio::runtime::Handle;
 
-use super::launch::{Launch, Reading, StageFuture, StageLaunch, StartedSource};
+use super::launch::{Kit, Launch, Outfit, StageFuture};
 use super::plan::{Pipeline, PlannedStage};
+use super::replace::Places;
 use crate::clock::{Clock, Timed};
+use crate::handover::{Relief, Seat, relay};
 use crate::probe::{Due, StageProbe};
-use crate::running::{Parts, Running, SourceTask};
+use crate::running::{Parts, Running};
 use crate::spares::SpareLists;
 
 /// A pipeline was started where there is no tokio runtime.
@@ -57,16 +59,17 @@ impl Pipeline {
             return Err(NoRuntime { pipeline: self.name });
         }
         let clock = Clock::new();
-        let launch =
-            Launch { clock, batch: self.batch, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
+        let kit = Kit { clock, batch: self.batch, spares: SpareLists::new(self.spares) };
+        let launch = kit.launch();
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
+        let mut seats = Vec::new();
         for stage in self.stages {
-            let (probe, task) = launch_stage(stage, &launch, &self.graph);
+            let (probe, task, seat) = launch_stage(stage, &launch, &self.graph);
             tasks.push((probe.id, Timed::new(task, probe.clock.clone(), clock)));
             probes.push(probe);
+            seats.push(seat);
         }
-        let sources = launch.sources.into_inner().unwrap_or_else(PoisonError::into_inner);
         let parts = Parts {
             name: self.name,
             clock,
@@ -78,44 +81,37 @@ impl Pipeline {
             stall_after: self.stall_after,
             watch_every: self.watch_every,
         };
-        let task = |source: StartedSource| SourceTask {
-            stage: source.stage,
-            probe: source.probe,
-            settle: source.settle,
-            companion: source.companion,
-        };
-        let sources = sources.into_iter().map(task).collect();
-        Ok(Running::spawn(parts, tasks, sources))
+        let places = Places { kit, seats, graph: parts.graph.clone(), offers: self.offers };
+        Ok(Running::spawn(parts, tasks, launch.started(), places))
     }
 }
 
-fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StageProbe, StageFuture) {
-    let PlannedStage { id, name, kind, launch: launcher, batch, reading, supervision, accounts, window } = stage;
+fn launch_stage(
+    stage: PlannedStage,
+    launch: &Launch,
+    graph: &Graph,
+) -> (StageProbe, StageFuture, Option<(Outfit, Arc<Seat>)>) {
+    let PlannedStage { id, name, kind, launch: launcher, batch, reading, supervision, accounts, window, .. } = stage;
     let outputs: Vec<_> = graph.outputs(id).collect();
     let times = StageClock::new(launch.clock.now(), &outputs);
     let counter = FlowCounter::default();
     let due = Due::default();
-    let given = StageLaunch {
-        pipeline: launch,
+    let probe = StageProbe {
         id,
         name: Arc::clone(&name),
-        times: times.clone(),
-        due: due.clone(),
+        kind,
+        clock: times.clone(),
         counter: counter.clone(),
-        account: accounts.hand,
-        held_account: accounts.held,
-        outbound_account: accounts.outbound,
-        intake_account: accounts.intake,
-        reading: Reading {
-            account: accounts.reading,
-            slabs: accounts.slabs,
-            slab_size: reading.slab_size,
-            keep: reading.slabs,
-        },
-        batch,
-        supervision,
-        window,
+        due: due.clone(),
     };
-    let task = launcher(&given);
-    (StageProbe { id, name, kind, clock: times, counter, due }, task)
+    let outfit =
+        Outfit { id, name, times, due, counter, accounts, specs: stage.specs, reading, batch, supervision, window };
+    let relief = Relief::default();
+    let life = outfit.launch(launcher, launch, relief.clone(), None);
+    if !stage.makes_way {
+        return (probe, life, None);
+    }
+    let seat = Seat::new(relief);
+    let task: StageFuture = Box::pin(relay(life, Arc::clone(&seat)));
+    (probe, task, Some((outfit, seat)))
 }

@@ -114,6 +114,7 @@ impl<K: KeyOf<u64>> Bench<K> {
             chunk: Weight::new(256, 1 << 10),
             spares,
             consumer_is_idle: true,
+            relief: crate::handover::Relief::default(),
         };
         let window = Window::new(WindowSpec { slots: 64, bytes: kib(64), lanes: 4 }).unwrap();
         let calls = Calls::new(inlet, CallSet::new(caller, limits, order, key, tools));

@@ -14,6 +14,7 @@ use tidegate_flow::{
 use super::{Accepted, Sink, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
+use crate::handover::{GRACE, Handover, Relief};
 use crate::pay::own;
 use crate::probe::Due;
 use crate::stage::Ended;
@@ -30,6 +31,8 @@ pub(crate) struct DeliveryTools {
     pub(crate) outbound: Account,
     /// Whether what is refused for good goes to a dead letter port, or back to its source.
     pub(crate) keeps_letters: bool,
+    /// Asks the stage to make way: then nothing is begun any more, and what is under way gets [`GRACE`].
+    pub(crate) relief: Relief,
 }
 
 /// A sink, and what is on its way into it.
@@ -61,13 +64,23 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
     }
 
-    /// Puts a batch in line.
+    /// Puts a batch in line, behind what is there: something is only where the stage is to make way.
     pub(super) fn take(&mut self, batch: Batch<P>) {
-        self.pending.push(Attempt { batch, tries: 0 });
+        self.pending.insert(0, Attempt { batch, tries: 0 });
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.sink.is_closed()
+    }
+
+    /// Whether the stage is asked to make way: what is in line stays there, for the next sink.
+    pub(super) fn makes_way(&self) -> bool {
+        self.tools.relief.is_asked()
+    }
+
+    /// Leaves what is in line to the next life of the stage, in the order in which it would have been delivered.
+    pub(super) fn hand_over(self, to: &mut Handover) {
+        self.pending.into_iter().rev().for_each(|attempt| to.leave_batch(attempt.batch));
     }
 
     /// Whether nothing is in line any more.
@@ -96,10 +109,11 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         flushed.map_err(|nack| Ended::Failed(format!("flush of the sink: {}", nack.cause).into()))
     }
 
-    /// Delivers what is in line, until something was given up. What is dropped on the way is abandoned, never lost from
-    /// the count.
+    /// Delivers what is in line, until something was given up or the stage is to make way. What is dropped on the way is
+    /// abandoned, never lost from the count.
     pub(super) async fn run(&mut self) -> Result<(), Ended> {
         while self.letters.is_empty()
+            && !self.makes_way()
             && let Some(mut attempt) = self.pending.pop()
         {
             if self.sink.is_closed() {
@@ -206,6 +220,11 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
                 self.refuse(batch, nack);
                 Err(Ended::Cancelled)
             }
+            // The next sink tries with all its tries.
+            NackKind::Transient if self.makes_way() => {
+                self.pending.push(Attempt { batch, tries: 0 });
+                Ok(())
+            }
             NackKind::Transient if tries < self.policy.retries => {
                 self.pending.push(Attempt { batch, tries: tries.saturating_add(1) });
                 self.pause(tries.saturating_add(1)).await;
@@ -235,7 +254,15 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         let asked = self.sink.retry_after().unwrap_or_default();
         let until: Time = self.tools.clock.now() + own.max(asked);
         self.tools.due.set(until);
-        waiting(&self.tools.times, Wait::External, self.tools.clock.sleep_until(until)).await;
+        let mut way = self.tools.relief.intake();
+        let pause = async {
+            tokio::select! {
+                biased;
+                () = self.tools.clock.sleep_until(until) => {}
+                () = way.shut() => {}
+            }
+        };
+        waiting(&self.tools.times, Wait::External, pause).await;
         self.tools.due.clear();
     }
 
@@ -254,7 +281,7 @@ async fn call<T>(
     limit: Option<Duration>,
     answer: impl Future<Output = Result<T, Nack>>,
 ) -> Result<T, Nack> {
-    let answer = AssertUnwindSafe(answer).catch_unwind();
+    let answer = unless_relieved(&tools.relief, AssertUnwindSafe(answer).catch_unwind());
     let answer = match limit {
         None => waiting(&tools.times, Wait::External, answer).await,
         Some(limit) => {
@@ -266,6 +293,23 @@ async fn call<T>(
         }
     };
     answer.unwrap_or_else(|panic| Err(panic_nack(&*panic)))
+}
+
+/// Cuts a call short that goes on for longer than the grace after its stage was asked to make way.
+async fn unless_relieved<T, E>(
+    relief: &Relief,
+    answer: impl Future<Output = Result<Result<T, Nack>, E>>,
+) -> Result<Result<T, Nack>, E> {
+    let mut way = relief.intake();
+    let cut = async {
+        way.shut().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = cut => Ok(Err(Nack::transient("its sink was replaced"))),
+    }
 }
 
 /// Makes sense of the rows that a sink names: each once, in ascending order, and only rows that there are.

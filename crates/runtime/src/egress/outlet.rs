@@ -10,6 +10,7 @@ use super::{Delivery, Sink};
 use crate::context::StageContext;
 use crate::dead_letter::DeadLetterPort;
 use crate::edge::Control;
+use crate::handover::Handover;
 use crate::stage::{Ended, Outlet, StageEnd};
 
 /// Delivers a stage's batches to a [`Sink`].
@@ -23,9 +24,9 @@ impl<P: Payload, S: Sink<P>> SinkOutlet<S, P> {
         Self { delivery, dead_letters }
     }
 
-    /// Delivers everything in line.
+    /// Delivers everything in line; leaves it there where the stage is to make way.
     async fn drain(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
-        while !self.delivery.is_done() {
+        while !self.delivery.is_done() && !self.delivery.makes_way() {
             self.delivery.run().await?;
             let letters: Vec<_> = self.delivery.letters().collect();
             send_letters(&mut self.dead_letters, letters, cx, |_| {}).await?;
@@ -84,5 +85,17 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for SinkOutlet<S, P> {
 
     fn consumer_is_idle(&self) -> bool {
         true
+    }
+
+    /// What its receiver buffers is flushed, as far as that can be done in time; it was accepted.
+    async fn make_way(&mut self, _cx: &mut StageContext) -> Result<(), Ended> {
+        self.delivery.flush().await
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.delivery.hand_over(to);
+        if let Some(port) = self.dead_letters {
+            port.hand_over(to);
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::{Delivery, Sink};
 use crate::context::StageContext;
 use crate::dead_letter::DeadLetterPort;
 use crate::edge::Control;
+use crate::handover::Handover;
 use crate::probe::Due;
 use crate::stage::{Ended, Outlet, StageEnd};
 
@@ -27,6 +28,10 @@ pub(crate) struct PoolOutlet<S, P: Payload> {
     busy: FuturesUnordered<Run<S, P>>,
     /// Stopped until what they gave up was sent to the port.
     stopped: Vec<Delivery<S, P>>,
+    /// Stopped with batches in line, because the stage is to make way.
+    relieved: Vec<Delivery<S, P>>,
+    /// Taken when no sink was free any more.
+    left: Vec<Batch<P>>,
     dues: Vec<Due>,
     dead_letters: Option<DeadLetterPort<P>>,
     ended: Option<Ended>,
@@ -40,7 +45,8 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     pub(crate) fn new(deliveries: Vec<Delivery<S, P>>, dead_letters: Option<DeadLetterPort<P>>) -> Self {
         let dues = deliveries.iter().map(Delivery::due).collect();
         let (busy, stopped) = (FuturesUnordered::new(), Vec::new());
-        Self { free: deliveries, busy, stopped, dues, dead_letters, ended: None }
+        let (relieved, left) = (Vec::new(), Vec::new());
+        Self { free: deliveries, busy, stopped, relieved, left, dues, dead_letters, ended: None }
     }
 
     fn start(&mut self, mut delivery: Delivery<S, P>) {
@@ -56,12 +62,24 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
             if let Err(ended) = ended {
                 self.ended = Some(ended);
             }
-            if delivery.is_done() && !delivery.has_letters() {
-                self.free.push(delivery);
-            } else {
-                self.stopped.push(delivery);
-            }
+            if delivery.has_letters() { self.stopped.push(delivery) } else { self.put_by(delivery) }
         }
+    }
+
+    /// Puts a delivery that has no letters where it belongs.
+    fn put_by(&mut self, delivery: Delivery<S, P>) {
+        if delivery.is_done() {
+            self.free.push(delivery);
+        } else if delivery.makes_way() {
+            self.relieved.push(delivery);
+        } else {
+            self.stopped.push(delivery);
+        }
+    }
+
+    /// Whether a sink is free, or there is no use in waiting for one.
+    fn is_ready(&self) -> bool {
+        !self.free.is_empty() || !self.relieved.is_empty()
     }
 
     /// Whether a delivery has ended for good, or waits for what it gave up to be sent.
@@ -104,7 +122,7 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
                 self.stopped.push(delivery);
             }
             sent?;
-            if delivery.is_done() { self.free.push(delivery) } else { self.start(delivery) }
+            if delivery.is_done() || delivery.makes_way() { self.put_by(delivery) } else { self.start(delivery) }
         }
         Ok(())
     }
@@ -126,7 +144,7 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     /// Waits until nothing is under way, and pushes out what the receivers buffer.
     async fn flush_all(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
         self.settle_until(cx, |pool| pool.busy.is_empty() && pool.stopped.is_empty()).await?;
-        for delivery in &mut self.free {
+        for delivery in self.free.iter_mut().chain(&mut self.relieved) {
             delivery.flush().await?;
         }
         Ok(())
@@ -138,18 +156,21 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for PoolOutlet<S, P> {
         if self.free.iter().any(Delivery::is_closed) {
             return Err(Ended::Cancelled);
         }
-        self.settle_until(cx, |pool| !pool.free.is_empty()).await
+        self.settle_until(cx, Self::is_ready).await
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
         if self.free.is_empty() {
-            self.settle_until(cx, |pool| !pool.free.is_empty()).await?;
+            self.settle_until(cx, Self::is_ready).await?;
         }
-        if let Some(mut delivery) = self.free.pop()
-            && let Some(batch) = slot.take()
-        {
-            delivery.take(batch);
-            self.start(delivery);
+        match (self.free.pop(), slot.take()) {
+            (Some(mut delivery), Some(batch)) => {
+                delivery.take(batch);
+                self.start(delivery);
+            }
+            // Every delivery was stopped to make way, and so will the stage be.
+            (None, Some(batch)) => self.left.push(batch),
+            (free, None) => self.free.extend(free),
         }
         Ok(())
     }
@@ -182,5 +203,18 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for PoolOutlet<S, P> {
     fn poll_work(&mut self, task: &mut Context<'_>) -> Poll<()> {
         self.drive(task);
         if self.needs_stage() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    async fn make_way(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
+        self.flush_all(cx).await
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        let Self { free, relieved, left, dead_letters, .. } = self;
+        relieved.into_iter().chain(free).for_each(|delivery| delivery.hand_over(to));
+        left.into_iter().for_each(|batch| to.leave_batch(batch));
+        if let Some(port) = dead_letters {
+            port.hand_over(to);
+        }
     }
 }

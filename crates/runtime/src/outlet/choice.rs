@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::context::StageContext;
 use crate::edge::{Control, EdgeTx};
 use crate::faults::{Faults, ask_rows};
+use crate::handover::Handover;
 use crate::stage::{Ended, Outlet, StageEnd};
 
 /// The branches that a record takes, by number, below [`MAX`](Self::MAX).
@@ -170,6 +171,10 @@ impl<P: Share, C: Chooser<P>> Outlet<P> for ChoiceOutlet<P, C> {
     async fn finish(&mut self, end: &StageEnd, _cx: &mut StageContext) -> Result<(), Ended> {
         self.arms.finish(end);
         Ok(())
+    }
+
+    fn hand_over(self, to: &mut Handover) {
+        self.arms.hand_over(to);
     }
 }
 

@@ -8,6 +8,7 @@ use super::ended;
 use super::parts::Parts;
 use crate::context::StageContext;
 use crate::edge::{EdgeTx, SendError};
+use crate::handover::Handed;
 use crate::stage::Ended;
 
 /// What became of the records that were in line for a side output.
@@ -36,6 +37,19 @@ impl<P: Payload> Side<P> {
     /// Gives the edge the clock of the stage. Once, before anything is sent.
     pub(crate) fn open(&mut self, cx: &StageContext) {
         self.tx.set_clock(cx.edge_clock(self.id));
+    }
+
+    /// The end of the edge, for the next life of the stage.
+    pub(crate) fn into_end(self) -> EdgeTx<Batch<P>> {
+        self.tx
+    }
+
+    /// The same output, on the end that the last life of the stage left.
+    pub(crate) fn taking_over(self, handed: &Handed) -> Self {
+        match handed.take_tx(&self.tx.name()) {
+            Some((id, tx)) => Self::new(id, tx),
+            None => self,
+        }
     }
 
     /// Puts a batch in line. Only when the last one was sent.

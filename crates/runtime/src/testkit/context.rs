@@ -27,6 +27,7 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         chunk: Weight::new(256, kib(64).get()),
         spares,
         consumer_is_idle: false,
+        relief: crate::handover::Relief::default(),
     })
 }
 

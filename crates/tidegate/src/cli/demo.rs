@@ -40,12 +40,14 @@ impl Demo {
         }
         let planned = plan_of_text(Given { name: "demo.yaml", format: Format::Yaml, text: &text });
         plans::show(&planned);
-        let Some(plan) = &planned.plan else { return Done::Wrong };
+        if planned.plan.is_none() {
+            return Done::Wrong;
+        }
         eprintln!(
             "A generator, a parser, and a sink that takes {} records a second. Ctrl-C ends it.\n",
             self.sink_rate
         );
         let options = self.options.at_most(Period::secs(15));
-        options.run(plan, &planned.files, None)
+        options.run(planned, None)
     }
 }

@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use tidegate::stall::StallReport;
 use tidegate::{PipelineEnd, Report, Running};
-use tidegate_admin::{Shown, Tallies};
-use tidegate_components::contract::{BuildContext, Depth, Meters};
-use tidegate_config::Plan;
-use tidegate_config::diff::{Change, Diff, diff};
+use tidegate_admin::{Reloaded, Shown};
+use tidegate_components::contract::{Depth, Meters};
 use tidegate_config::files::Files;
-use tidegate_config::wire::wire;
+use tidegate_config::{Plan, Planned};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Done;
 use super::control::ControlArgs;
 use super::logs::LogArgs;
-use super::plans::{self, FileArgs};
+use super::plans::FileArgs;
+use super::reload::{Again, Live, Next};
 use super::status::Status;
 
 /// Run a pipeline until its sources end or a signal comes.
@@ -24,7 +23,9 @@ use super::status::Status;
 /// Then print what became of every record.
 ///
 /// SIGINT (Ctrl-C) and SIGTERM shut the intake and drain what is in flight; a second one stops at once. SIGHUP reads the
-/// files again: where they are sound and changed, the pipeline is drained and the new one started; else it goes on.
+/// files again. Where they are wrong, the pipeline goes on as it is. Sinks and transforms that changed are put into the
+/// place of those that run, while everything else goes on: no connection is closed and nothing is lost. For any other
+/// change the pipeline is drained and the new one started; the log says why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate run pipeline.yaml
@@ -61,18 +62,15 @@ pub(super) struct RunOptions {
 impl Run {
     pub(super) fn run(self) -> Done {
         let planned = self.files.plan(Depth::Surroundings);
-        let Some(plan) = planned.plan else { return Done::Wrong };
         let again = || self.files.plan_silently(Depth::Values);
-        self.options.run(&plan, &planned.files, Some(&again))
+        self.options.run(planned, Some(&again))
     }
 }
 
-/// Reads the files again.
-type Again<'a> = &'a dyn Fn() -> tidegate_config::Planned;
-
 impl RunOptions {
-    /// Runs `plan`.
-    pub(super) fn run(&self, plan: &Plan, files: &Files, again: Option<Again<'_>>) -> Done {
+    /// Runs the plan, if there is one.
+    pub(super) fn run(&self, planned: Planned, again: Option<Again<'_>>) -> Done {
+        let Planned { plan: Some(plan), files, .. } = planned else { return Done::Wrong };
         let ready = self.logs.start(self.quiet).and_then(|()| self.runtime());
         let shown = Shown::default();
         let ready = ready.and_then(|runtime| Ok((runtime, self.control.start(&shown)?)));
@@ -97,7 +95,7 @@ impl RunOptions {
         builder.enable_all().thread_name("pipeline").build().map_err(|error| format!("no threads: {error}"))
     }
 
-    async fn drive(&self, plan: &Plan, files: &Files, again: Option<Again<'_>>, shown: &Shown) -> Done {
+    async fn drive(&self, plan: Plan, files: Files, again: Option<Again<'_>>, shown: &Shown) -> Done {
         let mut signals = match Signals::listen() {
             Ok(signals) => signals,
             Err(error) => {
@@ -105,18 +103,29 @@ impl RunOptions {
                 return Done::Failed;
             }
         };
-        let mut next = None;
+        let Ok(mut live) = Live::start(plan, files, shown) else { return Done::Wrong };
         loop {
-            let (plan, files) = next.as_ref().map_or((plan, files), |(plan, files)| (plan, files));
-            let Some((running, meters)) = start(plan, files, shown) else { return Done::Wrong };
-            match self.watch(running, plan, again, &mut signals).await {
-                Ended::Report(report) => return self.conclude(&report, &meters),
-                Ended::Reload(report, planned) => {
-                    self.conclude(&report, &meters);
-                    let tidegate_config::Planned { plan, files, .. } = *planned;
-                    next = plan.map(|plan| (plan, files));
-                }
+            let next = self.watch(&mut live, again, &mut signals, shown).await;
+            let meters = live.meters();
+            let Live { running, plan: before, files: files_before, .. } = live;
+            let (report, is_stopped) = self.drain(running, &mut signals).await;
+            let done = self.conclude(&report, &meters);
+            let Next::StartAnew(plan, files) = next else { return done };
+            if is_stopped {
+                return done;
             }
+            live = match Live::start(plan, files, shown) {
+                Ok(live) => {
+                    shown.count_reload(Reloaded::Anew);
+                    live
+                }
+                Err(_) => {
+                    tracing::error!("reload: the new pipeline cannot be started (see above); the one before goes on");
+                    shown.count_reload(Reloaded::Refused);
+                    let Ok(live) = Live::start(before, files_before, shown) else { return Done::Failed };
+                    live
+                }
+            };
         }
     }
 
@@ -126,10 +135,11 @@ impl RunOptions {
         self
     }
 
-    /// Follows one pipeline to its end.
-    async fn watch(&self, mut running: Running, plan: &Plan, again: Option<Again<'_>>, signals: &mut Signals) -> Ended {
-        let mut status = Status::new(running.view(), !self.quiet && std::io::stderr().is_terminal());
-        let mut stalls = running.view().watch_stalls();
+    /// Follows one pipeline until it is to be drained; says what comes next.
+    async fn watch(&self, live: &mut Live, again: Option<Again<'_>>, signals: &mut Signals, shown: &Shown) -> Next {
+        let view = live.running.view();
+        let mut status = Status::new(view.clone(), !self.quiet && std::io::stderr().is_terminal());
+        let mut stalls = view.watch_stalls();
         let limit = async {
             match &self.time {
                 Some(time) => tokio::time::sleep(time.get()).await,
@@ -137,9 +147,10 @@ impl RunOptions {
             }
         };
         tokio::pin!(limit);
+        let mut next = Next::GoOn;
         loop {
             tokio::select! {
-                () = running.ended() => break,
+                () = live.running.ended() => break,
                 () = status.tick() => {}
                 report = stalls.next() => match report {
                     Some(StallReport::Stalled(stall)) => tracing::warn!("{stall}"),
@@ -147,32 +158,34 @@ impl RunOptions {
                     None => break,
                 },
                 () = &mut limit => break,
-                heard = signals.next() => match heard {
-                    Heard::End => break,
-                    Heard::Reload => {
-                        if let Some(planned) = again.and_then(|again| reread(again, plan)) {
-                            status.clear();
-                            return Ended::Reload(self.drain(running, signals).await, Box::new(planned));
+                heard = signals.next() => match (heard, again) {
+                    (Heard::End, _) => break,
+                    (Heard::Reload, None) => {}
+                    (Heard::Reload, Some(again)) => {
+                        next = live.reload(again, shown).await;
+                        if matches!(next, Next::StartAnew(..)) {
+                            break;
                         }
+                        status.note(shown.reloads());
                     }
                 },
             }
         }
         status.clear();
-        Ended::Report(self.drain(running, signals).await)
+        next
     }
 
-    /// Drains, until the deadline or another signal.
-    async fn drain(&self, mut running: Running, signals: &mut Signals) -> Report {
+    /// Drains, until the deadline or another signal, and says whether it was that.
+    async fn drain(&self, mut running: Running, signals: &mut Signals) -> (Report, bool) {
         running.shut_intake();
         let deadline = self.drain_timeout.get();
         let stopped = async { while signals.next().await != Heard::End {} };
         tokio::select! {
             () = running.ended() => {}
-            () = tokio::time::sleep(deadline) => return running.drain(Duration::ZERO).await,
-            () = stopped => return running.stop().await,
+            () = tokio::time::sleep(deadline) => return (running.drain(Duration::ZERO).await, false),
+            () = stopped => return (running.stop().await, true),
         }
-        running.wait().await
+        (running.wait().await, false)
     }
 
     fn conclude(&self, report: &Report, meters: &Meters) -> Done {
@@ -195,74 +208,12 @@ impl RunOptions {
     }
 }
 
-/// The name of the pipeline in reports and metrics.
-const NAME: &str = "tidegate";
-
-/// How following a pipeline ended.
-enum Ended {
-    Report(Report),
-    Reload(Report, Box<tidegate_config::Planned>),
-}
-
 /// What components counted beside the records, as far as there was any of it: for the report.
 fn tallies(meters: &Meters) -> String {
     let counted = meters.all().into_iter().filter(|meter| meter.counter.get() > 0);
     let lines: Vec<String> =
         counted.map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get())).collect();
     if lines.is_empty() { String::new() } else { format!("\nbeside the records:\n{}", lines.join("\n")) }
-}
-
-fn start(plan: &Plan, files: &Files, shown: &Shown) -> Option<(Running, Meters)> {
-    let mut context = BuildContext { data_dir: plan.settings.data_dir.clone(), ..plans::context() };
-    context.observed = tidegate_components::contract::Observed::default();
-    match wire(plan, NAME, &context) {
-        Ok(wired) => {
-            let running = wired.pipeline.start();
-            context.observed.set(&running.view());
-            let (meters, shown_meters) = (context.meters.clone(), context.meters);
-            let each = move |take: &mut dyn FnMut(&str, &str, u64)| {
-                shown_meters.all().iter().for_each(|meter| take(&meter.node, meter.name, meter.counter.get()));
-            };
-            shown.show_with(running.view(), Tallies::new(each));
-            tracing::info!("started: {} components under {}", plan.nodes.len(), running.budget().total());
-            Some((running, meters))
-        }
-        Err(problems) => {
-            plans::show_problems(files, &problems);
-            None
-        }
-    }
-}
-
-/// Reads the files again; a plan where they are sound and say something new.
-fn reread(again: Again<'_>, running: &Plan) -> Option<tidegate_config::Planned> {
-    let planned = again();
-    plans::show(&planned);
-    let Some(plan) = &planned.plan else {
-        tracing::error!("reload: the files are wrong (see above); the pipeline goes on as it is");
-        return None;
-    };
-    let diff = diff(running, plan);
-    if diff.is_empty() {
-        tracing::info!("reload: nothing has changed");
-        return None;
-    }
-    tracing::info!("reload: {}", in_words(&diff));
-    Some(planned)
-}
-
-fn in_words(diff: &Diff) -> String {
-    let changes = [
-        (Change::Added, "added"),
-        (Change::Removed, "removed"),
-        (Change::Changed, "changed"),
-        (Change::Rewired, "rewired"),
-    ];
-    let listed = changes.into_iter().filter_map(|(change, word)| {
-        let names: Vec<&str> = diff.with(change).collect();
-        (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
-    });
-    listed.chain(diff.settings.then(|| "other settings".to_owned())).collect::<Vec<_>>().join("; ")
 }
 
 /// What a signal asks for.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidegate::flow::ledger::FlowKind;
 use tidegate::{Records, Snapshot, StageState, StageTimes, View};
+use tidegate_admin::Reloaded;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::term;
@@ -22,6 +23,8 @@ pub(super) struct Status {
     view: Arc<View>,
     ticks: Option<Interval>,
     before: Option<Sample>,
+    /// What became of the reloads so far.
+    reloads: String,
     /// Lines on the terminal that the next drawing replaces.
     drawn: usize,
 }
@@ -50,7 +53,7 @@ impl Status {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks
         });
-        Self { view, ticks, before: None, drawn: 0 }
+        Self { view, ticks, before: None, reloads: String::new(), drawn: 0 }
     }
 
     /// Waits for the next look and draws it. Cancel-safe. Never completes where nothing is shown.
@@ -60,9 +63,16 @@ impl Status {
         let now = Sample::take(&self.view);
         if let Some(before) = &self.before {
             let text = frame(self.view.name(), before, &now, term::width());
-            self.draw(&text);
+            self.draw(&(text + &self.reloads));
         }
         self.before = Some(now);
+    }
+
+    /// Says below the picture how often the files were read again, and what became of it.
+    pub(super) fn note(&mut self, reloads: [(Reloaded, u64); Reloaded::ALL.len()]) {
+        let some = reloads.into_iter().filter(|(_, times)| *times > 0);
+        let some: Vec<_> = some.map(|(result, times)| format!("{times} {}", result.name().replace('_', " "))).collect();
+        self.reloads = format!("reloads: {}\n", some.join(", "));
     }
 
     /// Removes what was drawn.

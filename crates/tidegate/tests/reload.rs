@@ -1,0 +1,232 @@
+//! The program reloads its pipeline under load: senders and receivers are outside of it and count for themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Far more than any step takes.
+const LONG: Duration = Duration::from_secs(120);
+
+/// Receives lines on any number of connections: for each record how often it came, and the mark that it had last.
+#[derive(Clone)]
+struct Receiver {
+    address: SocketAddr,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Seen {
+    times: BTreeMap<u64, u32>,
+    marks: BTreeMap<u64, u64>,
+}
+
+impl Receiver {
+    fn start(seen: &Arc<(Mutex<Seen>, Condvar)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let receiver = Self { address: listener.local_addr().unwrap(), seen: Arc::clone(seen) };
+        let accepting = receiver.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let receiver = accepting.clone();
+                let stream = stream.unwrap();
+                thread::spawn(move || receiver.receive(stream));
+            }
+        });
+        receiver
+    }
+
+    fn receive(&self, stream: TcpStream) {
+        for line in BufReader::new(stream).lines() {
+            let record: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let (id, mark) = (record["id"].as_u64().unwrap(), record["mark"].as_u64().unwrap());
+            let (seen, changed) = &*self.seen;
+            let mut seen = seen.lock().unwrap();
+            *seen.times.entry(id).or_default() += 1;
+            seen.marks.insert(id, mark);
+            changed.notify_all();
+        }
+    }
+}
+
+/// Waits until `count` records came in all.
+fn wait_for(seen: &(Mutex<Seen>, Condvar), count: u64) {
+    let (lock, changed) = seen;
+    let guard = lock.lock().unwrap();
+    let (guard, timeout) = changed.wait_timeout_while(guard, LONG, |seen| (seen.times.len() as u64) < count).unwrap();
+    assert!(!timeout.timed_out(), "{} of {count} records came", guard.times.len());
+}
+
+/// Sends numbered lines over one connection as fast as they are taken, until it is told to stop.
+struct Sender {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<(u64, TcpStream)>,
+}
+
+impl Sender {
+    fn start(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, sent) = (Arc::clone(&stop), AtomicU64::new(0));
+        let task = thread::spawn(move || {
+            let mut out = BufWriter::new(stream);
+            while !told.load(Ordering::Relaxed) {
+                let id = sent.fetch_add(1, Ordering::Relaxed);
+                writeln!(out, "{{\"id\":{id},\"text\":\"some words to make the line longer\"}}").unwrap();
+            }
+            (sent.into_inner(), out.into_inner().unwrap())
+        });
+        Self { stop, task }
+    }
+
+    /// How many it sent, and its connection, which is open still.
+    fn stop(self) -> (u64, TcpStream) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (sent, mut stream) = self.task.join().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let closed = stream.read(&mut [0]);
+        assert!(matches!(&closed, Err(error) if error.kind() == ErrorKind::WouldBlock), "closed: {closed:?}");
+        (sent, stream)
+    }
+}
+
+struct Program {
+    child: Child,
+    said: BufReader<std::process::ChildStderr>,
+    file: PathBuf,
+}
+
+impl Program {
+    fn start(name: &str, text: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("pipeline.yaml");
+        std::fs::write(&file, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["run", file.to_str().unwrap(), "--admin", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut program = Self { child, said, file };
+        program.hear("started");
+        program
+    }
+
+    /// The first line from here on that has `words`.
+    fn hear(&mut self, words: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}:\n{all}");
+            if line.contains(words) {
+                return line;
+            }
+            all.push_str(&line);
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Writes the file anew, asks for a reload, and gives what is said of it.
+    fn reload(&mut self, text: &str) -> String {
+        std::fs::write(&self.file, text).unwrap();
+        self.signal("-HUP");
+        self.hear("reload: ")
+    }
+
+    fn end(mut self) -> String {
+        self.signal("-TERM");
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn pipeline(from: SocketAddr, mark: u64, to: SocketAddr) -> String {
+    format!(
+        "sources:\n  in: {{ type: socket, mode: tcp, address: \"{from}\" }}\n\
+         transforms:\n  mark:\n    type: remap\n    inputs: [in]\n    source: |\n      . = parse_json!(.message)\n      .mark = {mark}\n\
+         sinks:\n  out: {{ type: socket, mode: tcp, inputs: [mark], address: \"{to}\", encoding: {{ codec: json }} }}\n"
+    )
+}
+
+#[test]
+fn sinks_and_transforms_are_replaced_under_load_and_nothing_is_lost_repeated_or_closed() {
+    let seen = Arc::default();
+    let receivers = [Receiver::start(&seen), Receiver::start(&seen)];
+    let from = free_address();
+    let mut program = Program::start("reload", &pipeline(from, 0, receivers[0].address));
+    let sender = Sender::start(from);
+    let mut wanted = 0;
+    let mut more = || {
+        wanted += 5_000;
+        wait_for(&seen, wanted);
+        wanted = seen.0.lock().unwrap().times.len() as u64;
+    };
+    more();
+    let heard = program.reload(&pipeline(from, 0, receivers[1].address));
+    assert!(heard.contains("1 sink replaced (out); 1 source, 1 transform untouched"), "{heard}");
+    more();
+    let heard = program.reload(&pipeline(from, 1, receivers[1].address));
+    assert!(heard.contains("1 transform replaced (mark); 1 source, 1 sink untouched"), "{heard}");
+    more();
+    let heard = program.reload("sources: { in: { type: sockets } }");
+    assert!(heard.contains("the pipeline goes on as it is"), "{heard}");
+    more();
+    for mark in 2..8 {
+        let to = receivers[usize::try_from(mark % 2).unwrap()].address;
+        let heard = program.reload(&pipeline(from, mark, to));
+        assert!(heard.contains("1 transform replaced (mark), 1 sink replaced (out)"), "{heard}");
+        more();
+    }
+    let heard = program.reload(&pipeline(from, 7, receivers[1].address));
+    assert!(heard.contains("nothing has changed"), "{heard}");
+    let (sent, _open) = sender.stop();
+    wait_for(&seen, sent);
+    let said = program.end();
+    assert!(said.contains("the ledger balances"), "{said}");
+    let seen = seen.0.lock().unwrap();
+    let repeated = seen.times.values().filter(|times| **times != 1).count();
+    assert_eq!((seen.times.len() as u64, repeated), (sent, 0), "{said}");
+    assert!(seen.marks.values().is_sorted(), "a transform that was replaced saw a record after its successor");
+    assert_eq!(seen.marks.values().last(), Some(&7));
+}
+
+#[test]
+fn a_new_graph_starts_the_pipeline_anew_and_one_that_cannot_start_leaves_the_old_one() {
+    let seen = Arc::default();
+    let receiver = Receiver::start(&seen);
+    let from = free_address();
+    let mut program = Program::start("reload-anew", &pipeline(from, 0, receiver.address));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    std::fs::write(&program.file, pipeline(taken.local_addr().unwrap(), 0, receiver.address)).unwrap();
+    program.signal("-HUP");
+    program.hear("started anew: source `in` is another");
+    program.hear("cannot be started");
+    program.hear("started: 3 components");
+    let branch = "  more: { type: blackhole, inputs: [mark] }\n";
+    let heard = program.reload(&(pipeline(from, 0, receiver.address) + branch));
+    assert!(heard.contains("started anew: `more` is new"), "{heard}");
+    program.hear("started: 4 components");
+    let sender = Sender::start(from);
+    wait_for(&seen, 1_000);
+    let (sent, _open) = sender.stop();
+    wait_for(&seen, sent);
+    assert!(program.end().contains("the ledger balances"));
+}
