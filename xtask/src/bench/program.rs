@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::process::{Child, Cost};
+use crate::process::{Child, Cost, poll};
 use crate::rig::RECORD_BYTES;
 use crate::shell::{self, Fail};
 use crate::workspace::Workspace;
@@ -297,6 +297,6 @@ fn free_address() -> Result<String, Fail> {
 }
 
 fn wait_for_listener(address: &str) -> Result<(), Fail> {
-    let found = super::process::poll(Duration::from_secs(10), || std::net::TcpStream::connect(address).is_ok());
+    let found = poll(Duration::from_secs(10), || std::net::TcpStream::connect(address).is_ok());
     if found { Ok(()) } else { Err(Fail::red(format!("nobody listens on {address} after 10 s"))) }
 }
