@@ -154,6 +154,6 @@ pub(super) fn tcp(ground: &Ground) -> Result<Outcome, Fail> {
 /// What `explain` says that a peer's death may cost, of what this machine's kernel held.
 fn exposed_bytes(program: &Program) -> u64 {
     let kernel = program.explained()["kernel"].as_array().into_iter().flatten();
-    let sinks = kernel.filter(|buffer| buffer["kind"].as_str() == Some("sinks"));
+    let sinks = kernel.filter(|buffer| buffer["kind"].as_str() == Some("sink"));
     sinks.filter_map(|buffer| buffer["holds_bytes"].as_u64()).sum()
 }

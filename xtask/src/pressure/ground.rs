@@ -93,23 +93,32 @@ impl Ground {
 
     /// Writes the pipeline file, asks `explain` about it and starts it.
     pub(super) fn program(&self, name: &str, pipeline: &str) -> Result<Program, Fail> {
+        self.program_with(name, pipeline, &[])
+    }
+
+    /// The same with further options of `tidegate run`.
+    pub(super) fn program_with(&self, name: &str, pipeline: &str, options: &[&str]) -> Result<Program, Fail> {
         let file = self.scratch.join(format!("{name}.yaml"));
         std::fs::write(&file, pipeline).map_err(|error| Fail::red(format!("{}: {error}", file.display())))?;
         let explained = shell::capture(Command::new(&self.program).arg("explain").arg(&file).arg("--json"))?;
         let explained: serde_json::Value =
             serde_json::from_str(&explained).map_err(|error| Fail::red(format!("explain --json: {error}")))?;
-        let program = self.start(name)?;
+        let program = self.start_with(name, options)?;
         Ok(Program { explained, ..program })
     }
 
     /// Starts a pipeline file that was written before.
     pub(super) fn start(&self, name: &str) -> Result<Program, Fail> {
+        self.start_with(name, &[])
+    }
+
+    fn start_with(&self, name: &str, options: &[&str]) -> Result<Program, Fail> {
         let log = self.scratch.join(format!("{name}.log"));
         let admin = free_address()?;
         let mut command = Command::new(&self.program);
-        command.arg("run").arg(self.scratch.join(format!("{name}.yaml"))).args(["--admin", &admin]);
+        command.arg("run").arg(self.scratch.join(format!("{name}.yaml"))).args(["--admin", &admin]).args(options);
         let mut child = Child::start_logged(&mut command, &log)?;
-        let up = poll(Duration::from_secs(10), || get(&admin, "/health/live").is_some() || child.ended().is_some());
+        let up = poll(Duration::from_secs(30), || is_running(&admin) || child.ended().is_some());
         if !up || child.ended().is_some() {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             return Err(Fail::red(format!("the program did not start: {said}")));
@@ -158,6 +167,11 @@ impl Program {
         self.child.stop();
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// Whether a pipeline is shown, so that its sources listen. Health is served before.
+fn is_running(admin: &str) -> bool {
+    get(admin, "/metrics").is_some_and(|text| text.contains("tidegate_held_records{"))
 }
 
 /// The sum over the lines of a metric that have these labels, written as `key="value"`.

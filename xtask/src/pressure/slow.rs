@@ -80,7 +80,7 @@ fn slow(ground: &Ground, name: &str, bounded: bool) -> Result<(Outcome, String, 
     outcome.note(format!("fast again: about {recovered:.0} records/s"));
     outcome.note(bottleneck(&program.stop()));
     let size = |part: &str| kernel_buffer(program.explained(), part);
-    Ok((outcome, size("sources"), size("sinks")))
+    Ok((outcome, size("source"), size("sink")))
 }
 
 /// The kernel buffers of a kind of component, as `explain` prints them.
