@@ -145,7 +145,8 @@ pub(super) fn tcp(ground: &Ground) -> Result<Outcome, Fail> {
             peers >> 10
         ),
     );
-    outcome.law(seen.repeated == 0 && seen.foreign == 0, format!("{} repeated, {} garbled", seen.repeated, seen.foreign));
+    outcome
+        .law(seen.repeated == 0 && seen.foreign == 0, format!("{} repeated, {} garbled", seen.repeated, seen.foreign));
     outcome.law_of_memory(program.resident_mib());
     program.stop();
     Ok(outcome)

@@ -18,7 +18,12 @@ struct Part {
 }
 
 const PARTS: &[Part] = &[
-    Part { what: "a worker thread", few: 1, many: 17, rss_mib: |ground, count| idle(ground, &["--threads", &count.to_string()]) },
+    Part {
+        what: "a worker thread",
+        few: 1,
+        many: 17,
+        rss_mib: |ground, count| idle(ground, &["--threads", &count.to_string()]),
+    },
     Part { what: "a program in VRL", few: 1, many: 33, rss_mib: languages },
     Part { what: "a TCP connection that waits", few: 0, many: 400, rss_mib: connections },
     Part { what: "a TLS client", few: 1, many: 9, rss_mib: tls },
@@ -33,7 +38,10 @@ pub(super) fn run(ground: &Ground) -> Result<Outcome, Fail> {
     for part in PARTS {
         let (few, many) = ((part.rss_mib)(ground, part.few)?, (part.rss_mib)(ground, part.many)?);
         let each = (many - few) / f64::from(part.many - part.few) * 1024.0;
-        outcome.note(format!("{}: {each:.0} KiB ({few:.1} MiB with {}, {many:.1} MiB with {})", part.what, part.few, part.many));
+        outcome.note(format!(
+            "{}: {each:.0} KiB ({few:.1} MiB with {}, {many:.1} MiB with {})",
+            part.what, part.few, part.many
+        ));
     }
     Ok(outcome)
 }

@@ -125,7 +125,8 @@ pub(super) fn own_buffer(ground: &Ground) -> Result<Outcome, Fail> {
         if waiting > 0.0 && full_at.is_none() {
             full_at = Some(tick);
             let bytes = program.metric("tidegate_edge_fill_bytes", &["edge=\"slow\""]);
-            before.note = format!("full after {:.1} s, with {:.0} MiB", f64::from(tick + 1) / 4.0, bytes / f64::from(1 << 20));
+            before.note =
+                format!("full after {:.1} s, with {:.0} MiB", f64::from(tick + 1) / 4.0, bytes / f64::from(1 << 20));
         }
         match full_at {
             None => before.add(got - last.0, given - last.1),
@@ -151,7 +152,13 @@ pub(super) fn own_buffer(ground: &Ground) -> Result<Outcome, Fail> {
         ..Outcome::default()
     };
     let (kept, rate) = (before.share(), before.rate());
-    outcome.law(kept >= 0.95, format!("until the buffer is full, the fast branch had {:.0} % of what was offered, {rate:.0} records/s", kept * 100.0));
+    outcome.law(
+        kept >= 0.95,
+        format!(
+            "until the buffer is full, the fast branch had {:.0} % of what was offered, {rate:.0} records/s",
+            kept * 100.0
+        ),
+    );
     outcome.law(outcome.lost() == 0 && outcome.repeated == 0, "both branches had every record once");
     outcome.law(full_at.is_some(), format!("the buffer filled and blocked: {}", before.note));
     outcome.law_of_memory(program.resident_mib());

@@ -37,7 +37,9 @@ impl Ground {
         program: Option<&str>,
     ) -> Result<Self, Fail> {
         let (program, xtask) = match program {
-            Some(program) => (PathBuf::from(program), std::env::current_exe().map_err(|error| Fail::red(format!("{error}")))?),
+            Some(program) => {
+                (PathBuf::from(program), std::env::current_exe().map_err(|error| Fail::red(format!("{error}")))?)
+            }
             None => {
                 let mut build = shell::cargo();
                 let args = ["build", "--quiet", "--release", "-p", "tidegate", "-p", "xtask", "--bins"];
@@ -216,7 +218,8 @@ pub(super) fn all_seen(receiver: &mut Child, unique: u64) -> Result<Seen, Fail> 
 /// How much a sender has sent so far; at its end, all.
 pub(super) fn sent(sender: &mut Child) -> Result<u64, Fail> {
     let answer = sender.ask()?;
-    let object: serde_json::Value = serde_json::from_str(&answer).map_err(|error| Fail::red(format!("{answer}: {error}")))?;
+    let object: serde_json::Value =
+        serde_json::from_str(&answer).map_err(|error| Fail::red(format!("{answer}: {error}")))?;
     object["sent"].as_u64().ok_or_else(|| Fail::red(format!("a sender said {answer}")))
 }
 
@@ -241,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_metric_is_summed_over_its_lines_and_no_others() {
-        let text = "# HELP x y\nheld_records{name=\"a\"} 3\nheld_records{name=\"b\"} 4\nheld_records_more{name=\"a\"} 9\n";
+        let text =
+            "# HELP x y\nheld_records{name=\"a\"} 3\nheld_records{name=\"b\"} 4\nheld_records_more{name=\"a\"} 9\n";
         assert!((sum_of(text, "held_records", &[]) - 7.0).abs() < 1e-9);
         assert!((sum_of(text, "held_records", &["name=\"b\""]) - 4.0).abs() < 1e-9);
         assert!(sum_of(text, "missing", &[]).abs() < 1e-9);

@@ -81,14 +81,15 @@ pub(super) fn http_to_http(ground: &Ground) -> Result<Outcome, Fail> {
     drop(receiver);
     let counted = ground.count(&kept, &[("answered", &noted)])?;
     let (answers, seen) = counted.split_once('\n').unwrap_or_default();
-    let answers: serde_json::Value = serde_json::from_str(answers).map_err(|error| Fail::red(format!("{answers}: {error}")))?;
+    let answers: serde_json::Value =
+        serde_json::from_str(answers).map_err(|error| Fail::red(format!("{answers}: {error}")))?;
     let (all, unseen) = (answers["answered"].as_u64().unwrap_or(0), answers["unseen"].as_u64().unwrap_or(u64::MAX));
     let seen = Seen::of(seen);
     let mut outcome =
         Outcome { offered, delivered: seen.unique, repeated: seen.repeated, peak_rss_mib, ..Outcome::default() };
-    outcome.law(all > 0 && unseen == 0, format!("{unseen} lost of {all} that were answered with 2xx, over {KILLS} kills"));
+    outcome
+        .law(all > 0 && unseen == 0, format!("{unseen} lost of {all} that were answered with 2xx, over {KILLS} kills"));
     outcome.law_of_memory(resident);
     outcome.note("the sender sends again what was not answered: those are the repeated ones");
     Ok(outcome)
 }
-

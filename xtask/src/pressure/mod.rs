@@ -55,11 +55,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "kill_file_tcp", line: "kill -9 in the middle of file -> remap -> TCP", run: killed::file_to_tcp },
     Scenario { name: "kill_http_http", line: "kill -9 in the middle of HTTP -> HTTP", run: killed::http_to_http },
-    Scenario {
-        name: "footprint",
-        line: "what the process takes beside its budget, part by part",
-        run: footprint::run,
-    },
+    Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];
 
 /// Seconds of the long phase of a scenario.

@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_receivers_answer_is_read() {
-        let seen = Seen::of("{\"records\":3,\"unique\":2,\"repeated\":1,\"foreign\":0,\"p50_us\":1500,\"p99_us\":2000}");
+        let seen =
+            Seen::of("{\"records\":3,\"unique\":2,\"repeated\":1,\"foreign\":0,\"p50_us\":1500,\"p99_us\":2000}");
         assert_eq!((seen.records, seen.unique, seen.repeated), (3, 2, 1));
         assert!((seen.p50_millis - 1.5).abs() < 1e-9);
         assert_eq!(Seen::of("garbage"), Seen::default());

@@ -87,7 +87,8 @@ fn slow(ground: &Ground, name: &str, bounded: bool) -> Result<(Outcome, String, 
 fn kernel_buffer(explained: &serde_json::Value, part: &str) -> String {
     let kernel = explained["kernel"].as_array().into_iter().flatten();
     let own = kernel.filter(|buffer| buffer["kind"].as_str() == Some(part));
-    let sizes: Vec<String> = own.filter_map(|buffer| buffer["bytes"].as_u64()).map(|size| format!("{} KiB", size >> 10)).collect();
+    let sizes: Vec<String> =
+        own.filter_map(|buffer| buffer["bytes"].as_u64()).map(|size| format!("{} KiB", size >> 10)).collect();
     if sizes.is_empty() { "unknown".to_owned() } else { sizes.join(", ") }
 }
 
@@ -127,7 +128,8 @@ pub(super) fn offered(ground: &Ground) -> Result<Outcome, Fail> {
     let best = loads.iter().map(|load| load.goodput).fold(0.0, f64::max);
     for load in &loads {
         let share = load.goodput / best.max(1.0);
-        let text = format!("{} x: goodput {:.0} records/s, {:.1} % of the best", load.times, load.goodput, share * 100.0);
+        let text =
+            format!("{} x: goodput {:.0} records/s, {:.1} % of the best", load.times, load.goodput, share * 100.0);
         outcome.law(share >= GOODPUT, text);
     }
     let (one, ten) = (loads[0].peak_rss_mib, loads[2].peak_rss_mib);

@@ -68,7 +68,8 @@ impl Buffer {
         let usual = EdgeSpec::DEFAULT_WINDOW.records.get();
         let fitting = self.max_size.map(|size| (size.get() / SMALL_RECORD_BYTES).clamp(usual, MOST_RECORDS));
         let records = self.max_events.or(fitting).unwrap_or(usual);
-        let mut spec = EdgeSpec::new(name).records(records).on_full(self.when_full.into()).max_producers(producers.max(1));
+        let mut spec =
+            EdgeSpec::new(name).records(records).on_full(self.when_full.into()).max_producers(producers.max(1));
         match self.max_size {
             Some(size) => spec.bytes(size.bytes()),
             None => {
