@@ -78,7 +78,7 @@ fn deduped(ground: &Ground, kept: &Path, most: u64) -> Result<Seen, Fail> {
     let (into, data) = (ground.fresh("deduped.ndjson"), ground.fresh("deduped.data"));
     std::fs::create_dir_all(&data).map_err(|error| Fail::red(format!("{}: {error}", data.display())))?;
     let text = format!(
-        "memory: 128MiB\ndata_dir: \"{}\"\nsources:\n  in: {{ type: file, include: [\"{}\"], read_from: beginning }}\n\
+        "memory: 256MiB\ndata_dir: \"{}\"\nsources:\n  in: {{ type: file, include: [\"{}\"], read_from: beginning }}\n\
          transforms:\n  parse: {{ type: remap, inputs: [in], source: \". = parse_json!(.message)\" }}\n  once:\n    type: \
          dedupe\n    inputs: [parse]\n    fields: {{ match: [seq] }}\n    cache: {{ num_events: {} }}\nsinks:\n  out: {{ \
          type: file, inputs: [once], path: \"{}\", encoding: {{ codec: json }} }}\n",

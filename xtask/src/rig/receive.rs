@@ -14,6 +14,9 @@ use crate::shell::Fail;
 /// The most records that can be told apart.
 const MOST: u64 = 1 << 28;
 
+/// How far a receiver with a rate may be behind it and still catch up.
+const CATCHES_UP: Duration = Duration::from_millis(50);
+
 /// What was seen so far; shared by all connections.
 pub(super) struct Book {
     /// A bit for each number.
@@ -190,20 +193,22 @@ pub(super) fn count(options: &Options) -> Result<(), Fail> {
 
 fn follow(mut from: impl Read, book: &Book) {
     let mut block = vec![0; 256 * 1024];
-    let mut kept = 0;
+    let (mut kept, mut due) = (0, begin());
     loop {
         let rate = book.rate.load(Relaxed);
         let most = if rate == 0 { block.len() } else { block.len().min(kept + records_in(rate, 10)) };
         let _turn = (rate > 0).then(|| book.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        let begun = begin();
         let Ok(read @ 1..) = from.read(&mut block[kept..most.max(kept + 1)]) else { return };
         let filled = kept + read;
         let used = book.lines(&block[..filled]);
         block.copy_within(used..filled, 0);
         kept = filled - used;
         if rate > 0 {
-            let takes = Duration::from_micros(read as u64 * 1_000_000 / (rate * RECORD_BYTES as u64));
-            pause(takes.saturating_sub(begun.elapsed()));
+            // By the clock and not by the length of each pause, which is always a little longer than was asked for; what
+            // was not there to be taken is not caught up on.
+            due = due.max(begin().checked_sub(CATCHES_UP).unwrap_or(due));
+            due += Duration::from_micros(read as u64 * 1_000_000 / (rate * RECORD_BYTES as u64));
+            pause(due.saturating_duration_since(begin()));
         }
     }
 }
