@@ -114,7 +114,7 @@ const fn connect_timeout() -> Period {
     Period::secs(10)
 }
 
-/// One write takes about as much as the send buffer.
+/// One write takes about half of the send buffer: what is in hand while a slow peer is waited for is late as well.
 const BATCH: BatchLimits = BatchLimits::records(16_384).bytes(kib(128));
 
 impl Socket {
