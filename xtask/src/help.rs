@@ -105,6 +105,30 @@ Examples
 ",
     },
     Verb {
+        name: "pressure",
+        line: "slow, dying and greedy peers around the program, against what it promises",
+        missing: always,
+        page: "\
+cargo xtask pressure [--only NAME[,NAME]] [--json] [--seconds N] [--smoke] [--program PATH] [--list]
+
+Builds a release of the program and plays scenarios around it: peers that are slow, that die or that offer too much,
+as processes of their own, which count every record by its number. Prints a line for each scenario and one for each
+law that it states; red, and exit code 1, where a law is broken. Needs Linux. docs/pressure.md says what was seen.
+
+  --only NAMES      these scenarios alone
+  --seconds N       the length of the long phase of each; 30 unless set
+  --smoke           2 seconds each, to see that the laws hold; the rates mean nothing
+  --json            one object a line
+  --program PATH    this program, and nothing is built
+  --list            the names, and a line about each
+
+Examples
+  cargo xtask pressure --smoke
+  cargo xtask pressure --only slow_sink --seconds 60
+  cargo xtask pressure --only footprint
+",
+    },
+    Verb {
         name: "fuzz",
         line: "random graphs on paused time; with --target, random bytes",
         missing: fuzz::missing,

@@ -10,6 +10,8 @@ mod deny;
 mod fuzz;
 mod help;
 mod mutants;
+mod pressure;
+mod process;
 mod rig;
 mod shell;
 mod test;
@@ -62,6 +64,7 @@ fn dispatch(args: &[String]) -> Result<(), Fail> {
         "tidy" => tidy::run(&workspace, rest),
         "test" => test::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
+        "pressure" => pressure::run(&workspace, rest),
         "fuzz" => fuzz::run(&workspace, rest),
         "mutants" => mutants::run(&workspace, rest),
         "deny" => deny::run(&workspace, rest),

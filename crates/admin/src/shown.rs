@@ -90,7 +90,7 @@ impl Shown {
 
     /// Shows nothing any more.
     pub fn hide(&self) {
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.scene.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What is shown now.

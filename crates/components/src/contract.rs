@@ -42,6 +42,11 @@ pub trait SourceConfig: Config {
     /// What its acknowledgement means, and what it does while it is not read.
     fn exposure(&self) -> Exposure;
 
+    /// What the kernel may hold for it, unread and charged to no budget. `None`: nothing that has a bound of ours.
+    fn kernel(&self) -> Option<KernelBuffer> {
+        None
+    }
+
     /// Makes the source and hands it to the slot. Called within a tokio runtime.
     ///
     /// # Errors
@@ -74,6 +79,12 @@ pub trait SinkConfig: Config {
 
     /// What "accepted" means for it: where a record is safe when a source acknowledges it.
     fn accepted(&self) -> &'static str;
+
+    /// What the kernel may hold of what it accepted: lost when the peer dies, beside what the peer's own kernel held.
+    /// `None`: nothing that has a bound of ours.
+    fn kernel(&self) -> Option<KernelBuffer> {
+        None
+    }
 
     /// Whether sources wait for it before they acknowledge (`acknowledgements`).
     fn required(&self) -> bool {
@@ -142,6 +153,24 @@ pub struct Exposure {
     pub acked: &'static str,
     /// What the sender notices while the source is not read.
     pub blocked: &'static str,
+}
+
+/// A buffer of the kernel: a queue before a source or behind a sink that no budget is charged for, so it has a bound.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct KernelBuffer {
+    /// The size that the kernel is asked for, in bytes.
+    pub bytes: u64,
+    /// What has one each.
+    pub each: &'static str,
+}
+
+impl KernelBuffer {
+    /// The most payload that it holds, in bytes: Linux books twice what it is asked for (`socket(7)`), for its own
+    /// overhead, and fills all of it when that turns out small.
+    #[must_use]
+    pub const fn holds_bytes(self) -> u64 {
+        self.bytes.saturating_mul(2)
+    }
 }
 
 /// What happens to records that were read and not settled when the process dies.

@@ -5,6 +5,7 @@
 //! of the run. [`Explanation::to_text`] is for people, [`Explanation::to_json`] for tools.
 
 mod beyond;
+mod kernel;
 mod pairs;
 mod text;
 
@@ -17,6 +18,7 @@ use crate::plan::{Component, Plan};
 use crate::wire::Wired;
 
 pub use beyond::Beyond;
+pub use kernel::KernelFacts;
 pub use pairs::{Guarantee, Pair};
 
 /// The facts about a plan.
@@ -30,6 +32,8 @@ pub struct Explanation {
     pub sources: Vec<SourceFacts>,
     /// What each pair of a source and a sink may rely on.
     pub pairs: Vec<Pair>,
+    /// What the kernel may hold before sources and behind sinks.
+    pub kernel: Vec<KernelFacts>,
     /// The memory budget.
     pub memory: MemoryFacts,
     /// Components that nobody reads, and that are left out.
@@ -124,6 +128,7 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
         stages: stages(plan, wired),
         pairs: pairs::pairs(plan, &edges),
         edges,
+        kernel: kernel::kernel(plan, &used),
         sources: sources(plan, &used),
         memory: memory(plan, wired),
         left_out: left_out.collect(),

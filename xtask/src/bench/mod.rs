@@ -3,7 +3,6 @@
 //! The core benchmark measures what metrics cost against itself without them. That second binary is built here, with
 //! `--cfg tidegate_unmetered` and in a target directory of its own, and handed over in `TIDEGATE_BENCH_UNMETERED`.
 
-mod process;
 mod program;
 
 use std::path::PathBuf;

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use super::{Options, io};
+use super::{Options, io, listen};
 use crate::shell::Fail;
 
 /// `pass --listen ADDRESS --to ADDRESS [--block BYTES]`; prints the address that it listens on first.
 pub(super) fn run(options: &Options) -> Result<(), Fail> {
-    let (listen, to) = (options.text("listen")?, options.text("to")?.to_owned());
-    let listener = TcpListener::bind(listen).map_err(|error| io(listen, &error))?;
-    println!("{}", listener.local_addr().map_err(|error| io(listen, &error))?);
+    let to = options.text("to")?.to_owned();
+    let listener = listen(options)?;
     let block = usize::try_from(options.number("block", 64 * 1024)?).unwrap_or(1);
     for from in listener.incoming().flatten() {
         let into = TcpStream::connect(&to).map_err(|error| io(&to, &error))?;

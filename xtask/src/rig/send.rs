@@ -2,27 +2,42 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::record::{RECORD_BYTES, Template};
-use super::{Options, io, micros, pause};
+use super::{Options, io, kernel_buffers, micros, pause};
 use crate::shell::Fail;
 
 /// Records in one write.
 const BLOCK: u64 = 256;
 
-/// `send --to ADDRESS [--records N] [--seconds S] [--rate N] [--connections N]`
+/// `send --to ADDRESS [--records N] [--seconds S] [--rate N] [--connections N] [--send-buffer BYTES]`. While it runs, a
+/// line on its standard input is answered with how much was sent so far.
 pub(super) fn run(options: &Options) -> Result<(), Fail> {
     let to = options.text("to")?;
     let connections = options.number("connections", 1)?.max(1);
     let records = options.number("records", u64::MAX / 4)? / connections;
     let seconds = Duration::from_secs(options.number("seconds", 86_400)?);
     let rate = options.number("rate", 0)? / connections;
+    let sent_so_far = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&sent_so_far);
+    std::thread::spawn(move || {
+        for _ in std::io::stdin().lines().map_while(Result::ok) {
+            println!("{{\"sent\":{}}}", asked.load(Relaxed));
+        }
+    });
     let sent = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..connections)
             .map(|at| {
                 let numbers = Numbers { first: at, step: connections, records };
-                scope.spawn(move || send(to, &numbers, seconds, rate))
+                let count = &sent_so_far;
+                scope.spawn(move || {
+                    let stream = TcpStream::connect(to).map_err(|error| io(to, &error))?;
+                    kernel_buffers(&stream, options)?;
+                    Ok(send(stream, &numbers, seconds, rate, count))
+                })
             })
             .collect();
         let ended =
@@ -54,8 +69,7 @@ struct Numbers {
     records: u64,
 }
 
-fn send(to: &str, numbers: &Numbers, seconds: Duration, rate: u64) -> Result<u64, Fail> {
-    let mut stream = TcpStream::connect(to).map_err(|error| io(to, &error))?;
+fn send(mut stream: TcpStream, numbers: &Numbers, seconds: Duration, rate: u64, count: &AtomicU64) -> u64 {
     let (template, mut block) = (Template::new(), Vec::with_capacity(256 * RECORD_BYTES));
     let begun = begin();
     let mut sent = 0;
@@ -69,11 +83,12 @@ fn send(to: &str, numbers: &Numbers, seconds: Duration, rate: u64) -> Result<u64
             break;
         }
         sent += some;
+        count.fetch_add(some, Relaxed);
         if let Some(due) = (sent * 1_000_000).checked_div(rate) {
             pause(Duration::from_micros(due).saturating_sub(begun.elapsed()));
         }
     }
-    Ok(sent)
+    sent
 }
 
 fn begin() -> Instant {

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::queue::SampleRate;
-use tidegate_flow::{EdgeSpec, OnFull};
+use tidegate_flow::{Bytes, EdgeSpec, OnFull, kib};
 
 use crate::contract::{Check, Class};
 use crate::value::ByteSize;
 
-/// What waits before a component. Without `max_size` it holds at most 1 MiB, of memory that it shares with others; a
+/// What waits before a component. Without `max_size` it holds at most 256 KiB, of memory that it shares with others; a
 /// `max_size` is reserved whole. It is full as soon as either limit is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -56,6 +56,11 @@ pub enum WhenFull {
 const SMALL_RECORD_BYTES: u64 = 64;
 const MOST_RECORDS: u64 = 1 << 18;
 
+/// The bytes of a buffer that was not given any: four reads of a source, enough that neither side waits for the other, and
+/// little enough that what waits is young: 1,000 records of 256 bytes are a fifth of a second before a sink that takes
+/// 5,000 a second.
+const USUAL_BYTES: Bytes = kib(256);
+
 impl Buffer {
     /// The edge of this name that the buffer describes, for at most so many producers.
     #[must_use]
@@ -63,10 +68,15 @@ impl Buffer {
         let usual = EdgeSpec::DEFAULT_WINDOW.records.get();
         let fitting = self.max_size.map(|size| (size.get() / SMALL_RECORD_BYTES).clamp(usual, MOST_RECORDS));
         let records = self.max_events.or(fitting).unwrap_or(usual);
-        let spec = EdgeSpec::new(name).records(records).on_full(self.when_full.into()).max_producers(producers.max(1));
+        let mut spec =
+            EdgeSpec::new(name).records(records).on_full(self.when_full.into()).max_producers(producers.max(1));
         match self.max_size {
             Some(size) => spec.bytes(size.bytes()),
-            None => spec,
+            None => {
+                // Not `bytes`, which would reserve them.
+                spec.window.bytes = USUAL_BYTES;
+                spec
+            }
         }
     }
 
@@ -111,7 +121,9 @@ mod tests {
 
     #[test]
     fn limits_that_are_not_given_follow_from_the_others() {
-        assert_eq!(spec("{}").window, EdgeSpec::DEFAULT_WINDOW);
+        let usual = spec("{}");
+        assert_eq!((usual.window.records, usual.window.bytes), (EdgeSpec::DEFAULT_WINDOW.records, kib(256)));
+        assert!(!usual.sized, "its memory floats");
         assert_eq!(spec(r#"{"max_events": 10}"#).window.records.get(), 10);
         let sized = spec(r#"{"max_size": "16MiB", "when_full": "drop_oldest"}"#);
         assert_eq!((sized.window.bytes, sized.window.records.get()), (mib(16), 1 << 18));

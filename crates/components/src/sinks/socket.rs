@@ -23,7 +23,7 @@ use self::packet::PacketSink;
 use self::stream::StreamSink;
 use self::target::Target;
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
-use crate::contract::{Check, Class, Ignored, SinkConfig, SinkKind, StartError};
+use crate::contract::{Check, Class, Ignored, KernelBuffer, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, Healthcheck, SinkFraming, Tls};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SinkSlot;
@@ -66,8 +66,9 @@ pub struct Socket {
     /// How records are told apart in a stream. Default: a newline behind each. A packet is always one record.
     #[serde(default)]
     pub framing: SinkFraming,
-    /// For `tcp`: the size of the send buffer, which bounds what is under way and so how late records can be. Default:
-    /// 256 KiB; 0 leaves it to the kernel, which takes megabytes.
+    /// For `tcp`: the size of the send buffer, which bounds what is under way. Of it, at most 64 KiB are waiting to be
+    /// sent: what a slow peer does not take waits here, where it is counted. Default: 256 KiB; 0 leaves the size to the
+    /// kernel, which takes megabytes.
     #[serde(default = "send_buffer")]
     pub send_buffer_bytes: ByteSize,
     /// A connection that does not come about in this time is tried again. A peer that does not read is waited for
@@ -119,8 +120,8 @@ const fn connect_timeout() -> Period {
     Period::secs(10)
 }
 
-/// One write takes about as much as the send buffer.
-const BATCH: BatchLimits = BatchLimits::records(16_384).bytes(kib(256));
+/// One write takes about half of the send buffer: what is in hand while a slow peer is waited for is late as well.
+const BATCH: BatchLimits = BatchLimits::records(16_384).bytes(kib(128));
 
 impl Socket {
     fn target(&self) -> Result<Target, StartError> {
@@ -180,6 +181,11 @@ impl SinkConfig for Socket {
             Mode::Udp => "sent as a packet, which may be lost",
             Mode::Unix => "written to the socket: the kernel has it",
         }
+    }
+
+    fn kernel(&self) -> Option<KernelBuffer> {
+        let bytes = Some(self.send_buffer_bytes.get()).filter(|bytes| self.mode == Mode::Tcp && *bytes > 0)?;
+        Some(KernelBuffer { bytes, each: "for its connection" })
     }
 
     fn required(&self) -> bool {

@@ -26,7 +26,9 @@ use self::connections::Connections;
 use self::listener::Listener;
 use self::packets::Packets;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
-use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::contract::{
+    Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, SourceConfig, SourceKind, StartError,
+};
 use crate::options::{Decoding, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
@@ -202,6 +204,11 @@ impl SourceConfig for Socket {
             (Delivery::Lossy, "nothing; the kernel drops packets once the receive buffer is full")
         };
         Exposure { delivery, acked: "the kernel has it; the sender does not hear of more", blocked }
+    }
+
+    fn kernel(&self) -> Option<KernelBuffer> {
+        let each = if self.mode.is_stream() { "for each connection" } else { "for all packets" };
+        Some(KernelBuffer { bytes: self.receive_buffer() as u64, each })
     }
 
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidegate_flow::Bytes;
 
-use super::{EdgeFacts, Explanation, MemoryFacts};
+use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts};
 use crate::words::{bytes, counted, grouped};
 
 pub(super) fn text(facts: &Explanation) -> String {
@@ -15,6 +15,7 @@ pub(super) fn text(facts: &Explanation) -> String {
     waits(&mut out, facts);
     sheds(&mut out, &facts.edges);
     pairs(&mut out, facts);
+    kernel(&mut out, &facts.kernel);
     memory(&mut out, &facts.memory);
     out
 }
@@ -119,6 +120,18 @@ fn pairs(out: &mut String, facts: &Explanation) {
         let _ = writeln!(out, "  {} -> {}: {}", pair.source, pair.sink, pair.words);
         let acked = facts.sources.iter().find(|source| source.name == pair.source).map_or("", |source| &source.acked);
         let _ = writeln!(out, "    acked: {acked}; accepted: {}", pair.accepted);
+    }
+}
+
+fn kernel(out: &mut String, buffers: &[KernelFacts]) {
+    if buffers.is_empty() {
+        return;
+    }
+    heading(out, "HELD BY THE KERNEL, BESIDE THE BUDGET");
+    for KernelFacts { name, kind, holds_bytes, each, .. } in buffers {
+        let _ = write!(out, "  {kind} `{name}`: at most {} {each}", bytes(Bytes::new(*holds_bytes)));
+        let cost = "; lost when its peer dies, with what the peer's own kernel held";
+        let _ = writeln!(out, "{}", if kind == "sink" { cost } else { "" });
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::process::Child;
+use crate::process::Child;
 use super::parts::{free_address, remap_pipeline};
 use super::{Bench, Outcome, float};
 use crate::shell::{self, Fail};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::process::{Child, Cost, poll};
+use crate::process::{Child, Cost, poll};
 use super::{Bench, Flow, Outcome, float};
 use crate::rig::RECORD_BYTES;
 use crate::shell::{self, Fail};

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::super::process::Child;
+use crate::process::Child;
 use super::parts::{Middle, free_address, kept_of, text, wait_for_listener};
 use super::{Bench, Outcome};
 use crate::shell::Fail;

@@ -97,7 +97,24 @@ async fn connect_tcp(address: SocketAddr, send_buffer: Option<u32>) -> io::Resul
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
+    bound_unsent(&stream)?;
     Ok(stream)
+}
+
+/// The most bytes that the kernel holds and has not sent. A peer far away has as much under way as its window and the send
+/// buffer allow; what a slow one does not take yet would only grow old there (`TCP_NOTSENT_LOWAT`, `tcp(7)`).
+const UNSENT_BYTES: u32 = 64 << 10;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)
+}
+
+/// Elsewhere the send buffer is the bound.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound_unsent(_stream: &TcpStream) -> io::Result<()> {
+    let _ = UNSENT_BYTES;
+    Ok(())
 }
 
 impl fmt::Display for Target {
@@ -156,5 +173,22 @@ impl Packets {
             Self::Udp(socket) => socket.send(packet).await,
             Self::Unix(socket) => socket.send(packet).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_kernel_holds_is_bounded_sent_or_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::address(&listener.local_addr().unwrap().to_string(), Some(128 << 10)).unwrap();
+        let Stream::Tcp(stream) = target.connect().await.unwrap() else { panic!("an address is reached over TCP") };
+        let socket = socket2::SockRef::from(&stream);
+        // Linux books twice what it is asked for.
+        assert!((128 << 10..=256 << 10).contains(&socket.send_buffer_size().unwrap()));
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
     }
 }

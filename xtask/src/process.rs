@@ -1,6 +1,8 @@
-//! A child process that is measured: its first line, its CPU time and memory by the operating system, its end.
+//! A child process that is measured: its first line, its answers, its CPU time and memory by the operating system, its end.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{self, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,32 +10,42 @@ use crate::shell::Fail;
 
 /// What a process has cost so far.
 #[derive(Copy, Clone, Debug, Default)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// User and system time of all its threads.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Time on the wall since it was started.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// The most memory that was resident.
-    pub(super) peak_rss_mib: f64,
+    pub(crate) peak_rss_mib: f64,
 }
 
 /// A child that is killed when it is dropped.
-pub(super) struct Child {
+pub(crate) struct Child {
     child: process::Child,
     lines: BufReader<ChildStdout>,
     started: Instant,
 }
 
 impl Child {
-    pub(super) fn start(command: &mut Command) -> Result<Self, Fail> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    pub(crate) fn start(command: &mut Command) -> Result<Self, Fail> {
+        Self::spawn(command.stderr(Stdio::inherit()))
+    }
+
+    /// Starts it with its standard error in a file.
+    pub(crate) fn start_logged(command: &mut Command, log: &Path) -> Result<Self, Fail> {
+        let file = File::create(log).map_err(|error| Fail::red(format!("{}: {error}", log.display())))?;
+        Self::spawn(command.stderr(file))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self, Fail> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| Fail::red(format!("{command:?}: {error}")))?;
         let Some(stdout) = child.stdout.take() else { return Err(Fail::red("a child without output")) };
         Ok(Self { child, lines: BufReader::new(stdout), started: now() })
     }
 
     /// The next line of its output.
-    pub(super) fn line(&mut self) -> Result<String, Fail> {
+    pub(crate) fn line(&mut self) -> Result<String, Fail> {
         let mut line = String::new();
         match self.lines.read_line(&mut line) {
             Ok(1..) => Ok(line.trim().to_owned()),
@@ -41,14 +53,35 @@ impl Child {
         }
     }
 
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.child.stdin {
+            let _ = writeln!(stdin, "{line}");
+        }
+    }
+
+    /// Asks it for what it has seen or done so far.
+    pub(crate) fn ask(&mut self) -> Result<String, Fail> {
+        self.tell("");
+        self.line()
+    }
+
+    /// Whether it has ended, and whether well.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        self.child.try_wait().ok().flatten().map(|status| status.success())
+    }
+
+    /// Kills it as `kill -9` does, and waits.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks a receiver until it has seen so many records, or no more come; its last answer.
-    pub(super) fn until_received(&mut self, records: u64) -> Result<String, Fail> {
+    pub(crate) fn until_received(&mut self, records: u64) -> Result<String, Fail> {
         let (mut last, mut same) = (String::new(), 0);
         while same < 50 {
-            if let Some(stdin) = &mut self.child.stdin {
-                let _ = stdin.write_all(b"\n");
-            }
-            let answer = self.line()?;
+            let answer = self.ask()?;
             if answer.contains(&format!("\"records\":{records},")) {
                 return Ok(answer);
             }
@@ -60,12 +93,12 @@ impl Child {
     }
 
     /// Waits for a condition.
-    pub(super) fn until(&mut self, most: Duration, is: impl FnMut() -> bool) -> Result<(), Fail> {
+    pub(crate) fn until(&mut self, most: Duration, is: impl FnMut() -> bool) -> Result<(), Fail> {
         if poll(most, is) { Ok(()) } else { Err(Fail::red(format!("not done after {most:?}"))) }
     }
 
     /// What it has cost so far.
-    pub(super) fn cost(&self) -> Result<Cost, Fail> {
+    pub(crate) fn cost(&self) -> Result<Cost, Fail> {
         let read = |name: &str| {
             let path = format!("/proc/{}/{name}", self.child.id());
             std::fs::read_to_string(&path)
@@ -75,7 +108,7 @@ impl Child {
     }
 
     /// What it has cost when it ends by itself.
-    pub(super) fn cost_at_end(&mut self) -> Result<Cost, Fail> {
+    pub(crate) fn cost_at_end(&mut self) -> Result<Cost, Fail> {
         let mut cost = self.cost()?;
         // A process that has ended stays readable until it is waited for, but for its memory.
         loop {
@@ -91,7 +124,7 @@ impl Child {
     }
 
     /// Asks it to end, and waits.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
@@ -118,7 +151,7 @@ fn peak_of(status: &str) -> f64 {
 }
 
 /// Looks every few milliseconds whether `is`, for at most so long.
-pub(super) fn poll(most: Duration, mut is: impl FnMut() -> bool) -> bool {
+pub(crate) fn poll(most: Duration, mut is: impl FnMut() -> bool) -> bool {
     let begun = now();
     while begun.elapsed() < most {
         if is() {
@@ -127,6 +160,12 @@ pub(super) fn poll(most: Duration, mut is: impl FnMut() -> bool) -> bool {
         nap();
     }
     false
+}
+
+/// Lets so much time pass: the processes that are measured run on their own.
+#[allow(clippy::disallowed_methods, reason = "other processes are watched, which wake nobody here")]
+pub(crate) fn pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn now() -> Instant {
