@@ -134,8 +134,8 @@ pub enum Found {
 }
 
 /// Looks at the bytes of a segment from offset `at` on, where the record `expected` should begin. Bytes past a
-/// damaged place count only when the damaged record was durable: because it is below `durable`, or because a later
-/// frame says so.
+/// damaged place count only when no record is missing, or when the missing one was durable: because it is below
+/// `durable`, or because a later frame says so.
 ///
 /// # Cancel safety
 /// Pure: reads the slice and nothing else.
@@ -154,7 +154,7 @@ pub fn look(bytes: &[u8], at: u64, salt: u32, expected: Seq, durable: Seq) -> Fo
             continue;
         };
         let (resume, resumed) = *first_valid.get_or_insert((offset, header));
-        if header.durable.max(durable) > expected {
+        if header.first == expected || header.durable.max(durable) > expected {
             return Found::Damage { resume, header: resumed };
         }
         offset += header.frame_bytes();

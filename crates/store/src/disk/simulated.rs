@@ -1,7 +1,7 @@
 //! [`SimulatedDisk`]: a disk in memory that keeps only what was synced.
 //!
-//! A crash keeps, of the writes that were not synced, any subset, the last ones torn at any byte, and of the changes
-//! of names any beginning. A sync that fails throws away what it should have made durable and says "fine" when asked
+//! A crash keeps, of the writes that were not synced, any subset, each whole or torn at any byte (its beginning or its
+//! end is kept), and of the changes of names any beginning. A sync that fails throws away what it should have made durable and says "fine" when asked
 //! again, as Linux does. Reads see everything that was written, as from the page cache.
 
 use std::collections::BTreeMap;
@@ -111,13 +111,15 @@ impl SimulatedDisk {
         let state = &mut *guard;
         for inode in &mut state.inodes {
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
-                // Of each write: nothing, all, or a part of it.
-                let kept = match draw(&mut state.random) % 3 {
-                    0 => 0,
-                    1 => bytes.len(),
-                    _ => usize::try_from(draw(&mut state.random) % (bytes.len() as u64 + 1)).unwrap_or(0),
+                // Of each write: nothing, all, or a part of it, at its beginning or at its end.
+                let part = usize::try_from(draw(&mut state.random) % (bytes.len() as u64 + 1)).unwrap_or(0);
+                let kept = match draw(&mut state.random) % 4 {
+                    0 => 0..0,
+                    1 => 0..bytes.len(),
+                    2 => 0..part,
+                    _ => part..bytes.len(),
                 };
-                inode.durable[offset..offset + kept].copy_from_slice(&bytes[..kept]);
+                inode.durable[offset + kept.start..offset + kept.end].copy_from_slice(&bytes[kept]);
             }
             inode.cached.clone_from(&inode.durable);
         }

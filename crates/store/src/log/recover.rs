@@ -126,7 +126,7 @@ pub(super) fn open<D: Disk>(
         space.litter.push((SPARE.to_owned(), size));
     }
     let saved = files.saved.unwrap_or_default();
-    let (mut segments, empty) = place(&disk, identity, &files.segments)?;
+    let (mut segments, empty) = place(&disk, identity, &files.segments, &saved)?;
     space.litter.extend(empty);
     let active = resume(&disk, identity, &mut segments)?;
     let end = segments.back().map_or(0, |last| last.end);
@@ -214,46 +214,69 @@ fn place<D: Disk>(
     disk: &Arc<D>,
     identity: u64,
     files: &[(u64, Option<Header>, u64)],
+    saved: &Cursors,
 ) -> Result<(VecDeque<Segment>, Vec<(String, u64)>), OpenError> {
     let (mut segments, mut empty) = (VecDeque::<Segment>::new(), Vec::new());
-    for (number, header, size) in files.iter().rev().copied() {
-        let next = segments.front();
-        let frames = match (header, next) {
-            // Its end follows from the one behind it.
-            (Some(header), Some(next)) => Some((header.first, next.first, header.time.max(next.newest))),
-            _ => scan(disk, identity, number, header.map(|header| header.first), next.map(|next| next.first))?,
-        };
-        match frames {
-            Some((first, end, newest)) if first < end => {
-                segments.push_front(Segment { number, first, end, size, newest });
+    for (number, header, size) in files.iter().copied() {
+        let frames = match header {
+            // Where it ends follows from the next one, or is found out below.
+            Some(header) => Some((header.first, header.first, header.time)),
+            None => {
+                // Records that are missing before the first whole frame count only when they had been durable: a
+                // segment that was begun and never synced may have lost any part of itself.
+                let begin = match segments.back() {
+                    Some(before) => scan(disk, identity, before.number, before.first, 0)?.map_or(before.first, |s| s.1),
+                    None => saved.readers.values().copied().min().unwrap_or(0),
+                };
+                scan(disk, identity, number, begin, saved.durable)?
             }
-            _ => empty.push((segment::name(number), size)),
+        };
+        let Some((first, end, newest)) = frames else {
+            empty.push((segment::name(number), size));
+            continue;
+        };
+        // Those that were left because the disk failed hold nothing that the next one has not.
+        while let Some(left) = segments.pop_back_if(|before| before.first >= first) {
+            empty.push((segment::name(left.number), left.size));
+        }
+        if let Some(before) = segments.back_mut() {
+            before.end = first;
+            before.newest = before.newest.max(newest);
+        }
+        segments.push_back(Segment { number, first, end, size, newest });
+    }
+    if let Some(last) = segments.pop_back() {
+        match scan(disk, identity, last.number, last.first, 0)? {
+            Some((first, end, newest)) => segments.push_back(Segment { first, end, newest, ..last }),
+            None => {
+                empty.push((segment::name(last.number), last.size));
+                // The one before it was synced before this one was begun, so it ends where this one begins, or at
+                // its own last frame when it was left because the disk failed.
+                if let Some(before) = segments.back_mut()
+                    && let Some((_, end, newest)) = scan(disk, identity, before.number, before.first, 0)?
+                {
+                    before.end = end;
+                    before.newest = newest;
+                }
+            }
         }
     }
     Ok((segments, empty))
 }
 
 /// Reads all frames of a segment: the number of its first record, the one after its last, and when that was
-/// appended. `None`: it has no frame.
+/// appended. `None`: it has no frame. Records below `durable` are known to have been there.
 fn scan<D: Disk>(
     disk: &Arc<D>,
     identity: u64,
     number: u64,
-    first: Option<Seq>,
-    limit: Option<Seq>,
+    first: Seq,
+    durable: Seq,
 ) -> Result<Option<(Seq, Seq, u64)>, OpenError> {
     let bytes = whole(disk, number)?;
     let salt = segment::salt(identity, number);
-    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first };
-    let mut found: Option<(Seq, Seq, u64)> = None;
-    while let Some(header) = frames.next() {
-        if limit.is_some_and(|limit| header.first >= limit) {
-            break;
-        }
-        let begin = found.map_or(first.unwrap_or(header.first), |(begin, ..)| begin);
-        found = Some((begin, limit.map_or(header.end(), |limit| header.end().min(limit)), header.time));
-    }
-    Ok(found)
+    let frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
+    Ok(frames.last().map(|header| (first, header.end(), header.time)))
 }
 
 fn whole<D: Disk>(disk: &Arc<D>, number: u64) -> Result<Vec<u8>, OpenError> {
@@ -270,17 +293,15 @@ struct Frames<'a> {
     bytes: &'a [u8],
     at: u64,
     salt: u32,
-    /// `None` before the first frame of a segment whose header was damaged.
-    expected: Option<Seq>,
+    expected: Seq,
+    durable: Seq,
 }
 
 impl Iterator for Frames<'_> {
     type Item = FrameHeader;
 
     fn next(&mut self) -> Option<FrameHeader> {
-        // Without a header anything durable may be missing at the front, so the first whole frame counts.
-        let (expected, durable) = self.expected.map_or((0, Seq::MAX), |expected| (expected, 0));
-        let header = match segment::look(self.bytes, self.at, self.salt, expected, durable) {
+        let header = match segment::look(self.bytes, self.at, self.salt, self.expected, self.durable) {
             Found::Frame(header) => header,
             Found::Damage { resume, header } => {
                 self.at = resume;
@@ -289,7 +310,7 @@ impl Iterator for Frames<'_> {
             Found::End => return None,
         };
         self.at += header.frame_bytes();
-        self.expected = Some(header.end());
+        self.expected = header.end();
         Some(header)
     }
 }
@@ -304,7 +325,7 @@ fn resume<D: Disk>(
     let Some(last) = segments.back().copied() else { return Ok(None) };
     let bytes = whole(disk, last.number)?;
     let salt = segment::salt(identity, last.number);
-    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: Some(last.first) };
+    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: last.first, durable: 0 };
     while frames.next().is_some() {}
     let offset = frames.at;
     let mut file = disk.open(&segment::name(last.number)).map_err(failed("open a segment"))?;
