@@ -1,0 +1,251 @@
+//! [`Reader`]: batches in order, from memory while the reader keeps up, from disk when it does not.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Entry;
+use super::shared::{Segment, Shared};
+use crate::Seq;
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{self, Header};
+use crate::segment::{self, Found};
+
+/// Bytes that are read from disk at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// What a reader got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Read {
+    /// The next batch. `skip` of its records were settled before the log was opened.
+    Entry {
+        /// The batch, whole.
+        entry: Entry,
+        /// How many of its first records are settled already.
+        skip: u32,
+    },
+    /// This many records had been durable and cannot be read back: the disk damaged them.
+    Damaged(u64),
+    /// Nothing durable is left to read.
+    Empty,
+}
+
+/// One reader of a log. It sees durable batches only, each once, in order. Reads from disk block.
+pub struct Reader<D: Disk> {
+    disk: Arc<D>,
+    shared: Arc<Shared>,
+    identity: u64,
+    name: String,
+    at: Seq,
+    open: Option<OpenSegment<D::File>>,
+}
+
+struct OpenSegment<F> {
+    segment: Segment,
+    file: F,
+    salt: u32,
+    /// Where the next frame begins, and the number that its first record must have.
+    offset: u64,
+    expected: Seq,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl<D: Disk> Reader<D> {
+    pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>, identity: u64, name: &str, at: Seq) -> Self {
+        Self { disk, shared, identity, name: name.to_owned(), at, open: None }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the next record that it reads.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.at
+    }
+
+    /// Durable records that it has not read.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.shared.lock().durable.saturating_sub(self.at)
+    }
+
+    /// The next batch that is durable, or what is in its place.
+    ///
+    /// # Errors
+    /// The disk fails; nothing was passed over, and the call can be made again.
+    pub fn read(&mut self) -> io::Result<Read> {
+        loop {
+            let (in_memory, segment, durable) = {
+                let state = self.shared.lock();
+                // Whoever gave records up, to make room or because they were old, has counted them.
+                let given_up = state.cursors.iter().find(|cursor| cursor.name == self.name).map_or(0, |c| c.next);
+                self.at = self.at.max(given_up);
+                (state.in_memory(self.at), state.segment_of(self.at), state.durable)
+            };
+            if self.at >= durable {
+                return Ok(Read::Empty);
+            }
+            if let Some(entry) = in_memory {
+                self.shared.lock().counts.read_from_memory += 1;
+                return Ok(self.hand_out(entry));
+            }
+            let missing_until = segment.map_or(durable, |segment| segment.first.min(durable));
+            let Some(segment) = segment.filter(|segment| segment.first <= self.at) else {
+                return Ok(self.damaged(missing_until));
+            };
+            if let Some(read) = self.read_from(segment)? {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// Everything below `until` is settled: it will not be read again after a restart, once that is saved.
+    /// Numbers beyond what was read, or below what is settled, change nothing.
+    pub fn settle(&self, until: Seq) {
+        let mut state = self.shared.lock();
+        let until = until.min(self.at);
+        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return };
+        if until > cursor.next {
+            cursor.next = until;
+            if !std::mem::replace(&mut state.unsaved, true) || state.health != super::Health::Good {
+                self.shared.tell_committer(&mut state);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, entry: Entry) -> Read {
+        let skip = u32::try_from(self.at.saturating_sub(entry.first)).unwrap_or(u32::MAX);
+        self.at = entry.end();
+        Read::Entry { entry, skip }
+    }
+
+    fn damaged(&mut self, until: Seq) -> Read {
+        let records = until.saturating_sub(self.at);
+        self.at = until;
+        self.shared.lock().counts.damaged += records;
+        Read::Damaged(records)
+    }
+
+    /// Reads on in this segment. `None`: look again at what there is.
+    fn read_from(&mut self, segment: Segment) -> io::Result<Option<Read>> {
+        if self.open.as_ref().is_none_or(|open| open.segment.number != segment.number || open.expected > self.at) {
+            self.open = self.open_segment(segment)?;
+        }
+        let at = self.at;
+        let Some(open) = &mut self.open else { return Ok(None) };
+        open.segment = segment;
+        while open.expected <= at {
+            match open.next_frame()? {
+                Some((header, payload)) if header.end() > at => {
+                    let entry = Entry { first: header.first, records: header.records, time: header.time, payload };
+                    self.shared.lock().counts.read_from_disk += 1;
+                    return Ok(Some(self.hand_out(entry)));
+                }
+                Some(_) => {}
+                None => return self.pass_damage(segment),
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_segment(&self, segment: Segment) -> io::Result<Option<OpenSegment<D::File>>> {
+        let file = match self.disk.open(&segment::name(segment.number)) {
+            Ok(file) => file,
+            // It was given up since we looked; if not, the folder has lost it.
+            Err(err) if err.kind() == io::ErrorKind::NotFound && self.is_gone(segment) => return Ok(None),
+            Err(err) => return Err(err),
+        };
+        Ok(Some(OpenSegment {
+            salt: segment::salt(self.identity, segment.number),
+            offset: segment::HEADER_BYTES as u64,
+            expected: segment.first,
+            segment,
+            file,
+            window: Vec::new(),
+            window_at: 0,
+        }))
+    }
+
+    /// Whether this reader was moved past the segment since it looked.
+    fn is_gone(&self, segment: Segment) -> bool {
+        !self.shared.lock().segments.iter().any(|known| known.number == segment.number)
+    }
+
+    /// The frame that should be here is damaged: goes on at the next one that is whole, or at the segment's end.
+    fn pass_damage(&mut self, segment: Segment) -> io::Result<Option<Read>> {
+        let Some(open) = &mut self.open else { return Ok(None) };
+        let bytes = open.rest()?;
+        let found = segment::look(&bytes, 0, open.salt, open.expected, segment.end);
+        let until = match found {
+            Found::Frame(header) => header.first,
+            Found::Damage { resume, header } => {
+                open.offset += resume;
+                open.expected = header.first;
+                header.first.min(segment.end)
+            }
+            Found::End => segment.end,
+        };
+        let gone = self.is_gone(segment);
+        if found == Found::End || gone {
+            self.open = None;
+        }
+        if gone || until <= self.at {
+            return Ok(None);
+        }
+        Ok(Some(self.damaged(until)))
+    }
+}
+
+impl<F: DiskFile> OpenSegment<F> {
+    /// The frame at `offset`, when it is whole and the one that is expected.
+    fn next_frame(&mut self) -> io::Result<Option<(Header, Arc<[u8]>)>> {
+        let Some(bytes) = self.bytes(frame::HEADER_BYTES)? else { return Ok(None) };
+        let Some(head) = bytes.first_chunk::<{ frame::HEADER_BYTES }>().copied() else { return Ok(None) };
+        let Some(header) = Header::decode(&head).filter(|header| header.first == self.expected) else {
+            return Ok(None);
+        };
+        if self.offset + header.frame_bytes() > self.segment.size {
+            return Ok(None);
+        }
+        let whole = frame::HEADER_BYTES + header.length as usize;
+        let salt = self.salt;
+        let Some(bytes) = self.bytes(whole)? else { return Ok(None) };
+        let payload = &bytes[frame::HEADER_BYTES..];
+        if !frame::is_valid(salt, &head, payload) {
+            return Ok(None);
+        }
+        let payload = Arc::from(payload);
+        self.offset += header.frame_bytes();
+        self.expected = header.end();
+        Ok(Some((header, payload)))
+    }
+
+    /// This many bytes at `offset`; `None` when the file is shorter.
+    fn bytes(&mut self, count: usize) -> io::Result<Option<&[u8]>> {
+        let end = self.offset + count as u64;
+        if self.offset < self.window_at || end > self.window_at + self.window.len() as u64 {
+            let left = usize::try_from(self.segment.size.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+            self.window.resize(count.max(READ_BYTES.min(left)), 0);
+            self.window_at = self.offset;
+            let read = self.file.read_at(self.offset, &mut self.window);
+            // What was not read must not be taken for bytes of the file.
+            self.window.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
+        }
+        let from = usize::try_from(self.offset - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.get(from..from.saturating_add(count)))
+    }
+
+    /// Everything from `offset` on.
+    fn rest(&self) -> io::Result<Vec<u8>> {
+        let left = self.segment.size.saturating_sub(self.offset);
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX)];
+        let read = self.file.read_at(self.offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,408 @@
+//! Opening a log: what the disk holds becomes segments, cursors and numbers again.
+//!
+//! Only headers are read, and the frames of the newest segment, so that this takes as long for a small log as for a
+//! large one, in the memory of one segment. Damage in older segments is found, and counted, when it is read.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use super::commit::{Active, Committer, Retry};
+use super::save::{FRESH, Saver, make};
+use super::shared::{Counts, Cursor, Segment, Shared, State};
+use super::space::Space;
+use super::{Appender, Health, Log, LogOptions, Reader};
+use crate::Seq;
+use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
+use crate::disk::{Disk, DiskFile};
+use crate::frame::Header as FrameHeader;
+use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
+
+/// What was found when a log was opened.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// Whether there was no log.
+    pub new: bool,
+    /// The number of the next record.
+    pub next: Seq,
+    /// The number of the oldest record on disk.
+    pub oldest: Seq,
+    /// Segments that hold records.
+    pub segments: usize,
+    /// Segments whose header was damaged; their frames are read all the same.
+    pub damaged_headers: usize,
+    /// Records at the end of the log that had been durable and are damaged.
+    pub damaged_tail: u64,
+    /// No cursor could be read though there were segments: every reader begins at the oldest record, and records may
+    /// be delivered twice.
+    pub cursors_lost: bool,
+    /// Readers that the log knows and that were not named; they pin their segments.
+    pub orphans: Vec<String>,
+}
+
+/// Why a log could not be opened. Nothing on the disk was lost.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The disk fails.
+    Disk {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A segment is of a version that this program does not know.
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        version: u16,
+    },
+    /// More than 64 readers, or a name that is empty, longer than 47 bytes, or given twice.
+    Readers(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk { operation, source } => write!(f, "the disk failed to {operation}: {source}"),
+            Self::Version { file, version } => {
+                write!(f, "{file} has version {version} of the format, this program reads {}", segment::VERSION)
+            }
+            Self::Readers(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Disk { source, .. } => Some(source),
+            Self::Version { .. } | Self::Readers(_) => None,
+        }
+    }
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Disk { operation, source }
+}
+
+/// What the files say, before it is put in order.
+struct Files {
+    saved: Option<Cursors>,
+    /// By number: the header, if it is whole, and the size.
+    segments: Vec<(u64, Option<Header>, u64)>,
+    spare: Option<u64>,
+    strays: Vec<(String, u64)>,
+}
+
+pub(super) fn open<D: Disk>(
+    disk: Arc<D>,
+    options: LogOptions,
+    readers: &[&str],
+    now: u64,
+) -> Result<Log<D>, OpenError> {
+    let files = Files::read(&disk)?;
+    let is_new = files.saved.is_none() && files.segments.is_empty();
+    let identity = files.identity().unwrap_or(options.identity);
+    let next_number = files.segments.last().map_or(0, |(number, ..)| number + 1);
+    let mut recovered = Recovered {
+        new: is_new,
+        damaged_headers: files.segments.iter().filter(|(_, header, _)| header.is_none()).count(),
+        cursors_lost: files.saved.is_none() && !files.segments.is_empty(),
+        ..Recovered::default()
+    };
+    let mut space = Space {
+        disk: disk.clone(),
+        identity,
+        next_number,
+        spare: files.spare == Some(options.segment),
+        spare_bytes: options.segment,
+        spare_retry_at: 0,
+        litter: files.strays.clone(),
+        names_changed: false,
+    };
+    if let Some(size) = files.spare.filter(|size| *size != options.segment) {
+        space.litter.push((SPARE.to_owned(), size));
+    }
+    let saved = files.saved.unwrap_or_default();
+    let (mut segments, empty) = place(&disk, identity, &files.segments, &saved)?;
+    space.litter.extend(empty);
+    let active = resume(&disk, identity, &mut segments)?;
+    let end = segments.back().map_or(0, |last| last.end);
+    let next = end.max(saved.durable).max(saved.readers.values().copied().max().unwrap_or(0));
+    recovered.next = next;
+    recovered.damaged_tail = next - end.min(next);
+    recovered.oldest = segments.front().map_or(next, |oldest| oldest.first);
+    recovered.segments = segments.len();
+
+    let cursors = place_readers(readers, &saved, recovered.oldest)?;
+    recovered.orphans =
+        cursors.iter().map(|cursor| cursor.name.clone()).filter(|name| !readers.contains(&name.as_str())).collect();
+    let saver = saver(&disk, Cursors { log: identity, ..saved }, &cursors, next)?;
+    let state = state(next, segments, cursors);
+    let shared = Arc::new(Shared::new(state, options.memory, options.max_size));
+    space.count(&shared);
+    let readers = readers
+        .iter()
+        .map(|name| {
+            let at = shared.lock().cursors.iter().find(|cursor| cursor.name == *name).map_or(next, |cursor| cursor.next);
+            Reader::new(disk.clone(), shared.clone(), identity, name, at)
+        })
+        .collect();
+    let appender = Appender { shared: shared.clone() };
+    let mut committer =
+        Committer { shared, options, space, saver, active, buffer: Vec::new(), retry: Retry::default() };
+    committer.tidy(now);
+    Ok(Log { appender, committer, readers, recovered })
+}
+
+impl<D: Disk> Committer<D> {
+    /// Gives up what was settled before the restart, and makes the spare segment.
+    fn tidy(&mut self, now: u64) {
+        let settled = self.saver.saved.readers.values().copied().min().unwrap_or(0);
+        let active = self.active.as_ref().map(|active| active.number);
+        self.space.free(&self.shared, self.options.segment, settled, active);
+        self.space.refill(&self.shared, self.options.segment, now);
+    }
+}
+
+impl Files {
+    fn read<D: Disk>(disk: &Arc<D>) -> Result<Self, OpenError> {
+        let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
+        let mut slots = Vec::new();
+        for name in disk.names().map_err(failed("list the log's files"))? {
+            let file = disk.open(&name).map_err(failed("open a file of the log"))?;
+            let size = file.size().map_err(failed("read the size of a file"))?;
+            if NAMES.contains(&name.as_str()) {
+                let mut bytes = [0; SLOT_BYTES];
+                file.read_at(0, &mut bytes).map_err(failed("read the cursors"))?;
+                slots.push(Cursors::decode(&bytes));
+            } else if name == SPARE {
+                files.spare = Some(size);
+            } else if name == FRESH {
+                files.strays.push((name, size));
+            } else if let Some(number) = segment::number(&name) {
+                files.segments.push((number, read_header(&file, &name, number)?, size));
+            }
+        }
+        files.saved = Cursors::newest(slots);
+        files.segments.sort_unstable_by_key(|(number, ..)| *number);
+        Ok(files)
+    }
+
+    /// Of the log, as its cursors or the headers of its segments say.
+    fn identity(&self) -> Option<u64> {
+        let headers = self.segments.iter().filter_map(|(_, header, _)| header.as_ref());
+        self.saved.as_ref().map(|saved| saved.log).or_else(|| headers.map(|header| header.log).next())
+    }
+}
+
+fn read_header<F: DiskFile>(file: &F, name: &str, number: u64) -> Result<Option<Header>, OpenError> {
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_at(0, &mut bytes).map_err(failed("read the header of a segment"))?;
+    match Header::decode(&bytes) {
+        Ok(header) => Ok(Some(header).filter(|header| header.number == number)),
+        Err(BadHeader::Damaged) => Ok(None),
+        Err(BadHeader::Version(version)) => Err(OpenError::Version { file: name.to_owned(), version }),
+    }
+}
+
+/// Segments in order, each ending where the next begins; and the files without a record.
+#[expect(clippy::type_complexity, reason = "two lists, used once")]
+fn place<D: Disk>(
+    disk: &Arc<D>,
+    identity: u64,
+    files: &[(u64, Option<Header>, u64)],
+    saved: &Cursors,
+) -> Result<(VecDeque<Segment>, Vec<(String, u64)>), OpenError> {
+    let (mut segments, mut empty) = (VecDeque::<Segment>::new(), Vec::new());
+    for (number, header, size) in files.iter().copied() {
+        let frames = match header {
+            // Where it ends follows from the next one, or is found out below.
+            Some(header) => Some((header.first, header.first, header.time)),
+            None => {
+                // Records that are missing before the first whole frame count only when they had been durable: a
+                // segment that was begun and never synced may have lost any part of itself.
+                let begin = match segments.back() {
+                    Some(before) => scan(disk, identity, before.number, before.first, 0)?.map_or(before.first, |s| s.1),
+                    None => saved.readers.values().copied().min().unwrap_or(0),
+                };
+                scan(disk, identity, number, begin, saved.durable)?
+            }
+        };
+        let Some((first, end, newest)) = frames else {
+            empty.push((segment::name(number), size));
+            continue;
+        };
+        // Those that were left because the disk failed hold nothing that the next one has not.
+        while let Some(left) = segments.pop_back_if(|before| before.first >= first) {
+            empty.push((segment::name(left.number), left.size));
+        }
+        if let Some(before) = segments.back_mut() {
+            before.end = first;
+            before.newest = before.newest.max(newest);
+        }
+        segments.push_back(Segment { number, first, end, size, newest });
+    }
+    if let Some(last) = segments.pop_back() {
+        match scan(disk, identity, last.number, last.first, 0)? {
+            Some((first, end, newest)) => segments.push_back(Segment { first, end, newest, ..last }),
+            None => {
+                empty.push((segment::name(last.number), last.size));
+                // The one before it was synced before this one was begun, so it ends where this one begins, or at
+                // its own last frame when it was left because the disk failed.
+                if let Some(before) = segments.back_mut()
+                    && let Some((_, end, newest)) = scan(disk, identity, before.number, before.first, 0)?
+                {
+                    before.end = end;
+                    before.newest = newest;
+                }
+            }
+        }
+    }
+    Ok((segments, empty))
+}
+
+/// Reads all frames of a segment: the number of its first record, the one after its last, and when that was
+/// appended. `None`: it has no frame. Records below `durable` are known to have been there.
+fn scan<D: Disk>(
+    disk: &Arc<D>,
+    identity: u64,
+    number: u64,
+    first: Seq,
+    durable: Seq,
+) -> Result<Option<(Seq, Seq, u64)>, OpenError> {
+    let bytes = whole(disk, number)?;
+    let salt = segment::salt(identity, number);
+    let frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
+    Ok(frames.last().map(|header| (first, header.end(), header.time)))
+}
+
+fn whole<D: Disk>(disk: &Arc<D>, number: u64) -> Result<Vec<u8>, OpenError> {
+    let file = disk.open(&segment::name(number)).map_err(failed("open a segment"))?;
+    let size = file.size().map_err(failed("read the size of a segment"))?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    let read = file.read_at(0, &mut bytes).map_err(failed("read a segment"))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// The frames of a segment that count, in order, over damaged places.
+struct Frames<'a> {
+    bytes: &'a [u8],
+    at: u64,
+    salt: u32,
+    expected: Seq,
+    durable: Seq,
+}
+
+impl Iterator for Frames<'_> {
+    type Item = FrameHeader;
+
+    fn next(&mut self) -> Option<FrameHeader> {
+        let header = match segment::look(self.bytes, self.at, self.salt, self.expected, self.durable) {
+            Found::Frame(header) => header,
+            Found::Damage { resume, header } => {
+                self.at = resume;
+                header
+            }
+            Found::End => return None,
+        };
+        self.at += header.frame_bytes();
+        self.expected = header.end();
+        Some(header)
+    }
+}
+
+/// Makes the newest segment durable (a process that was killed may have left it in the page cache only), clears what
+/// is behind its last frame, and goes on writing to it. Where that fails the segment is left as it is.
+fn resume<D: Disk>(
+    disk: &Arc<D>,
+    identity: u64,
+    segments: &mut VecDeque<Segment>,
+) -> Result<Option<Active<D::File>>, OpenError> {
+    let Some(last) = segments.back().copied() else { return Ok(None) };
+    let bytes = whole(disk, last.number)?;
+    let salt = segment::salt(identity, last.number);
+    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: last.first, durable: 0 };
+    while frames.next().is_some() {}
+    let offset = frames.at;
+    let mut file = disk.open(&segment::name(last.number)).map_err(failed("open a segment"))?;
+    file.sync().map_err(failed("sync the newest segment"))?;
+    disk.sync_names().map_err(failed("sync the names of segments"))?;
+    let rest = bytes.len().saturating_sub(usize::try_from(offset).unwrap_or(usize::MAX));
+    let cleared = file.write_at(offset, &vec![0; rest]).and_then(|()| file.sync());
+    Ok(cleared.is_ok().then_some(Active { number: last.number, salt, file, offset, size: last.size }))
+}
+
+/// Where each reader begins: those that were named, and those that the log knows.
+fn place_readers(readers: &[&str], saved: &Cursors, oldest: Seq) -> Result<Vec<Cursor>, OpenError> {
+    let mut cursors = Vec::new();
+    for (at, name) in readers.iter().enumerate() {
+        if !cursor::name_fits(name) {
+            return Err(OpenError::Readers(format!("a reader's name has 1 to 47 bytes, not {}", name.len())));
+        }
+        if readers[..at].contains(name) {
+            return Err(OpenError::Readers(format!("two readers are named {name}")));
+        }
+        let next = saved.readers.get(*name).copied().unwrap_or(oldest);
+        cursors.push(Cursor { name: (*name).to_owned(), next });
+    }
+    for (name, next) in &saved.readers {
+        if !readers.contains(&name.as_str()) {
+            cursors.push(Cursor { name: name.clone(), next: *next });
+        }
+    }
+    if cursors.len() > MAX_READERS {
+        return Err(OpenError::Readers(format!("a log has at most {MAX_READERS} readers, not {}", cursors.len())));
+    }
+    Ok(cursors)
+}
+
+/// Both cursor files, whole: those that are there, or new ones.
+fn saver<D: Disk>(
+    disk: &Arc<D>,
+    saved: Cursors,
+    cursors: &[Cursor],
+    durable: Seq,
+) -> Result<Saver<D>, OpenError> {
+    let names = disk.names().map_err(failed("list the log's files"))?;
+    let mut saver = Saver { files: [None, None], saved, saved_at: 0, retry_at: None, trouble: None };
+    for (slot, name) in NAMES.iter().enumerate() {
+        if names.iter().any(|known| known == name) {
+            saver.files[slot] = Some(disk.open(name).map_err(failed("open the cursors"))?);
+        }
+    }
+    // The one that the next save overwrites is made first; the other is then the older of the two.
+    while let Some(slot) = saver.files.iter().position(Option::is_none) {
+        let next = Cursors {
+            generation: saver.saved.generation + if slot == saver.saved.next_slot() { 1 } else { 2 },
+            log: saver.saved.log,
+            durable: durable.max(saver.saved.durable),
+            readers: cursors.iter().map(|cursor| (cursor.name.clone(), cursor.next)).collect(),
+        };
+        saver.files[slot] = Some(make(disk, NAMES[slot], &next).map_err(failed("make the cursors"))?);
+        saver.saved = next;
+    }
+    Ok(saver)
+}
+
+fn state(next: Seq, segments: VecDeque<Segment>, cursors: Vec<Cursor>) -> State {
+    State {
+        next,
+        durable: next,
+        pending: VecDeque::new(),
+        pending_bytes: 0,
+        recent: VecDeque::new(),
+        recent_bytes: 0,
+        segments,
+        cursors,
+        health: Health::Good,
+        counts: Counts::default(),
+        closed: false,
+        hurry: false,
+        unsaved: true,
+        told: false,
+    }
+}

@@ -1,0 +1,202 @@
+//! What appenders, the committer and the readers agree on, under one lock that is never held during I/O.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Entry, Health, Refused};
+use crate::Seq;
+use crate::frame::{self, MAX_PAYLOAD_BYTES};
+
+/// What a log has done since it was opened, and what it holds.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Records appended.
+    pub appended: u64,
+    /// The number after the last record that is durable.
+    pub durable: Seq,
+    /// Records that readers were moved past because they were older than `max_age`, summed over the readers.
+    pub expired: u64,
+    /// Records that readers were moved past to make room, summed over the readers.
+    pub dropped: u64,
+    /// Records that had been durable and could not be read back, summed over the readers.
+    pub damaged: u64,
+    /// Syncs of data that succeeded.
+    pub syncs: u64,
+    /// Calls of the disk that failed.
+    pub failures: u64,
+    /// Bytes on disk: segments, the spare one, cursors.
+    pub disk_bytes: u64,
+    /// Bytes in memory: waiting to be durable, and kept for readers.
+    pub memory_bytes: u64,
+    /// Batches that readers took from memory.
+    pub read_from_memory: u64,
+    /// Batches that readers took from disk.
+    pub read_from_disk: u64,
+}
+
+/// A segment that can be read.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) first: Seq,
+    /// The number after its last durable record.
+    pub(super) end: Seq,
+    pub(super) size: u64,
+    /// When its newest frame was appended.
+    pub(super) newest: u64,
+}
+
+/// A reader's place: everything below `next` is settled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Cursor {
+    pub(super) name: String,
+    pub(super) next: Seq,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// The number of the next record that is appended.
+    pub(super) next: Seq,
+    pub(super) durable: Seq,
+    /// Appended and not durable, oldest first.
+    pub(super) pending: VecDeque<Entry>,
+    pub(super) pending_bytes: u64,
+    /// Durable and still in memory: the newest ones, without a gap, up to `durable`.
+    pub(super) recent: VecDeque<Entry>,
+    pub(super) recent_bytes: u64,
+    /// Oldest first. The last one may be the one that is being written.
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) health: Health,
+    pub(super) counts: Counts,
+    pub(super) closed: bool,
+    /// Somebody waits for the next sync and does not want to wait for its time.
+    pub(super) hurry: bool,
+    /// A cursor moved since the cursors were last saved.
+    pub(super) unsaved: bool,
+    /// The committer has been told since its last round.
+    pub(super) told: bool,
+}
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Told when the committer has something to do.
+    work: Condvar,
+    pub(super) memory: u64,
+    pub(super) max_size: u64,
+}
+
+impl Shared {
+    pub(super) fn new(state: State, memory: u64, max_size: u64) -> Self {
+        Self { state: Mutex::new(state), work: Condvar::new(), memory, max_size }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the committer that there is something to do.
+    pub(super) fn tell_committer(&self, state: &mut State) {
+        state.told = true;
+        self.work.notify_one();
+    }
+
+    /// Blocks until the committer is told something, at most `timeout`.
+    pub(super) fn wait_until_told(&self, timeout: Option<Duration>) {
+        let state = self.lock();
+        match timeout {
+            Some(span) => drop(self.work.wait_timeout_while(state, span, |state| !state.told)),
+            None => drop(self.work.wait_while(state, |state| !state.told)),
+        }
+    }
+}
+
+impl State {
+    /// Takes a batch in, or says why not. Everything that waits to be durable fits into `memory`, but a batch that
+    /// finds nothing waiting is taken whatever its size.
+    pub(super) fn append(
+        &mut self,
+        records: u32,
+        payload: &std::sync::Arc<[u8]>,
+        time: u64,
+        (memory, max_size): (u64, u64),
+    ) -> Result<Seq, Refused> {
+        let bytes = frame::frame_bytes(payload.len());
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        if records == 0 || payload.is_empty() {
+            return Err(Refused::Empty);
+        }
+        if payload.len() > MAX_PAYLOAD_BYTES || bytes > max_size / 4 {
+            return Err(Refused::TooLarge);
+        }
+        if !self.pending.is_empty() && self.pending_bytes + bytes > memory {
+            return Err(Refused::Full);
+        }
+        let entry = Entry { first: self.next, records, time, payload: payload.clone() };
+        self.next = entry.end();
+        self.pending_bytes += bytes;
+        self.counts.appended += u64::from(records);
+        self.pending.push_back(entry);
+        self.keep_recent_within(memory);
+        Ok(self.next)
+    }
+
+    /// Everything below `end` is durable now: it moves from the waiting ones to those kept for readers.
+    pub(super) fn made_durable(&mut self, end: Seq, memory: u64) {
+        while let Some(entry) = self.pending.pop_front_if(|entry| entry.end() <= end) {
+            let bytes = frame::frame_bytes(entry.payload.len());
+            self.pending_bytes -= bytes;
+            self.recent_bytes += bytes;
+            self.recent.push_back(entry);
+        }
+        self.durable = self.durable.max(end);
+        self.keep_recent_within(memory);
+    }
+
+    /// Readers get what waits out of memory: durable batches leave it, the oldest first.
+    fn keep_recent_within(&mut self, memory: u64) {
+        while self.pending_bytes + self.recent_bytes > memory
+            && let Some(entry) = self.recent.pop_front()
+        {
+            self.recent_bytes -= frame::frame_bytes(entry.payload.len());
+        }
+        self.forget_what_all_have_settled();
+        self.counts.memory_bytes = self.pending_bytes + self.recent_bytes;
+    }
+
+    fn forget_what_all_have_settled(&mut self) {
+        let settled = self.settled();
+        while let Some(entry) = self.recent.pop_front_if(|entry| entry.end() <= settled) {
+            self.recent_bytes -= frame::frame_bytes(entry.payload.len());
+        }
+    }
+
+    /// The durable batch with this record, when it is in memory.
+    pub(super) fn in_memory(&self, at: Seq) -> Option<Entry> {
+        let behind = self.recent.partition_point(|entry| entry.end() <= at);
+        self.recent.get(behind).filter(|entry| entry.first <= at).cloned()
+    }
+
+    /// Every record below this is settled by every reader.
+    pub(super) fn settled(&self) -> Seq {
+        self.cursors.iter().map(|cursor| cursor.next).min().unwrap_or(0)
+    }
+
+    /// Moves every reader to `end` at least; returns the records that they were moved past, summed.
+    pub(super) fn move_readers_to(&mut self, end: Seq) -> u64 {
+        let mut passed = 0;
+        for cursor in &mut self.cursors {
+            passed += end.saturating_sub(cursor.next);
+            cursor.next = cursor.next.max(end);
+        }
+        passed
+    }
+
+    /// The segment with this record, or the first one behind it.
+    pub(super) fn segment_of(&self, at: Seq) -> Option<Segment> {
+        self.segments.iter().find(|segment| segment.end > at).copied()
+    }
+}

@@ -1,0 +1,128 @@
+//! A disk that fails at any call, and a power cut at any call: what was said to be durable is there, in order.
+
+mod common;
+
+use common::{SECOND, World};
+use tidegate_store::{Fault, Health, LogOptions, SyncPolicy};
+
+fn options() -> LogOptions {
+    World::small().sync(SyncPolicy::Always)
+}
+
+/// Appends, reads and settles over several segments.
+fn work(world: &mut World, rounds: usize) {
+    for round in 0..rounds {
+        for _ in 0..3 {
+            let _ = world.append(200 + (round % 7) * 150);
+        }
+        world.round();
+        let read = world.read(2);
+        world.settle(read.saturating_sub(1));
+        world.now += SECOND / 10;
+    }
+}
+
+/// How many calls of the disk the work makes when nothing fails.
+fn calls(rounds: usize) -> (u64, u64) {
+    let mut world = World::new(0, options());
+    let opened = world.disk.calls();
+    work(&mut world, rounds);
+    (opened, world.disk.calls())
+}
+
+#[test]
+fn the_power_goes_at_every_call() {
+    let (_, last) = calls(12);
+    for call in 0..last {
+        for seed in 0..4 {
+            let mut world = World::new(seed * 1_000 + call, options());
+            world.disk.plan(world.disk.calls() + call, Fault::Power);
+            work(&mut world, 12);
+            world.crash();
+            work(&mut world, 3);
+            world.crash();
+        }
+    }
+}
+
+#[test]
+fn the_power_goes_at_every_call_of_opening() {
+    for call in 0..16 {
+        for seed in 0..4 {
+            let mut world = World::new(seed * 1_000 + call, options());
+            work(&mut world, 6);
+            world.log = None;
+            world.disk.plan(world.disk.calls() + call, Fault::Power);
+            world.try_open();
+            world.crash();
+            work(&mut world, 3);
+            world.crash();
+        }
+    }
+}
+
+#[test]
+fn one_error_at_every_call_is_survived_without_a_restart() {
+    for fault in [Fault::Failed, Fault::Full] {
+        let (_, last) = calls(12);
+        for call in 0..last {
+            let mut world = World::new(call, options());
+            world.disk.plan(world.disk.calls() + call, fault);
+            work(&mut world, 12);
+            for _ in 0..4 {
+                world.now += 6 * SECOND;
+                world.round();
+            }
+            assert_eq!(world.log().appender.health(), Health::Good, "{fault:?} at call {call}");
+            assert_eq!(world.durable, 36, "{fault:?} at call {call}");
+            world.read_all();
+            world.crash();
+            assert_eq!(world.durable, 36, "{fault:?} at call {call}, then a power cut");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_pressure_and_the_log_goes_on_by_itself() {
+    let mut world = World::new(7, options());
+    world.disk.set_capacity(40_000);
+    let mut refused = 0;
+    for _ in 0..200 {
+        refused += usize::from(world.append(1_000).is_err());
+        world.round();
+    }
+    assert!(refused > 100, "appends are refused, not lost");
+    assert!(matches!(world.log().appender.health(), Health::Waiting(_)));
+    let before = world.durable;
+
+    // Reading and settling need no space, and give some back.
+    world.read_all();
+    let read = world.log().readers[0].position();
+    world.settle(read);
+    for _ in 0..4 {
+        world.now += 6 * SECOND;
+        world.round();
+    }
+    assert_eq!(world.log().appender.health(), Health::Good);
+    assert!(world.durable > before, "what waited was written into the freed segments");
+    world.crash();
+}
+
+#[test]
+fn a_disk_that_fails_for_long_loses_nothing() {
+    let mut world = World::new(3, options());
+    work(&mut world, 2);
+    for call in 0..60 {
+        world.disk.plan(world.disk.calls() + call, Fault::Failed);
+    }
+    for _ in 0..200 {
+        let _ = world.append(500);
+        world.round();
+        world.now += SECOND / 4;
+    }
+    world.now += 10 * SECOND;
+    world.round();
+    assert_eq!(world.log().appender.health(), Health::Good);
+    world.read_all();
+    world.crash();
+}

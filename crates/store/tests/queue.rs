@@ -1,0 +1,237 @@
+//! The log as a queue: in, durable, out, settled, given up.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{SECOND, World};
+use tidegate_store::{Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, SyncPolicy, Trouble};
+
+#[test]
+fn nothing_is_durable_before_its_sync_and_nothing_is_read_before_that() {
+    let mut world = World::new(1, World::small());
+    let end = world.append(100).unwrap();
+    assert_eq!(world.log().appender.durable(), 0);
+    assert_eq!(world.log().readers[0].read().unwrap(), Read::Empty);
+    world.round();
+    assert_eq!(world.log().appender.durable(), end);
+    world.read_all();
+}
+
+#[test]
+fn the_group_commit_waits_for_its_time_unless_asked_to_hurry() {
+    let mut world = World::new(1, World::small().sync(SyncPolicy::Every(Duration::from_millis(5))));
+    world.append(100).unwrap();
+    let now = world.now;
+    let next = world.log().committer.round(now + 1_000_000);
+    assert_eq!(world.log().appender.durable(), 0);
+    assert_eq!(next, Next::At(now + 5_000_000));
+    world.log().appender.hurry();
+    world.log().committer.round(now + 1_000_001);
+    assert_eq!(world.log().appender.durable(), 1);
+}
+
+#[test]
+fn one_sync_covers_what_came_together() {
+    let mut world = World::new(1, World::small());
+    for _ in 0..20 {
+        world.append(50).unwrap();
+    }
+    world.round();
+    let counts = world.log().appender.counts();
+    assert_eq!((counts.durable, counts.syncs), (20, 1));
+}
+
+#[test]
+fn a_reader_that_keeps_up_reads_from_memory_one_that_does_not_from_disk_both_in_order() {
+    let mut world = World::new(1, World::small());
+    for _ in 0..10 {
+        world.append(500).unwrap();
+    }
+    world.round();
+    world.read_all();
+    assert_eq!(world.log().appender.counts().read_from_disk, 0);
+    for _ in 0..20 {
+        for _ in 0..10 {
+            world.append(500).unwrap();
+        }
+        world.round();
+    }
+    world.read_all();
+    let counts = world.log().appender.counts();
+    assert!(counts.read_from_disk > 100 && counts.memory_bytes <= 16 << 10, "{counts:?}");
+}
+
+#[test]
+fn after_a_restart_a_reader_goes_on_where_it_had_settled() {
+    let mut world = World::new(1, World::small());
+    for _ in 0..30 {
+        world.append(300).unwrap();
+    }
+    world.round();
+    world.read(12);
+    world.settle(10);
+    world.now += SECOND;
+    world.round();
+    world.open();
+    assert_eq!(world.log().readers[0].position(), 10);
+    world.read_all();
+    world.append(300).unwrap();
+    world.round();
+    world.read_all();
+    assert_eq!(world.durable, 31);
+}
+
+#[test]
+fn settled_records_inside_a_batch_are_skipped() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = Log::open(disk.clone(), World::small(), &["r"], SECOND).unwrap();
+    log.appender.append(10, &Arc::from(&b"ten records"[..]), SECOND).unwrap();
+    log.committer.round(2 * SECOND);
+    assert!(matches!(log.readers[0].read().unwrap(), Read::Entry { skip: 0, .. }));
+    log.readers[0].settle(4);
+    log.committer.round(3 * SECOND);
+    let mut log = Log::open(disk, World::small(), &["r"], 4 * SECOND).unwrap();
+    assert!(matches!(log.readers[0].read().unwrap(), Read::Entry { skip: 4, .. }));
+}
+
+#[test]
+fn at_its_size_the_log_refuses_says_why_and_goes_on_when_readers_settle() {
+    let mut world = World::new(1, World::small());
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        if world.append(1_000) == Err(Refused::Full) {
+            refused += 1;
+        }
+        world.round();
+    }
+    assert!(refused > 500);
+    assert_eq!(world.log().appender.health(), Health::Waiting(Trouble::AtMaxSize));
+    assert!(world.log().appender.counts().disk_bytes <= LogOptions::MIN_SIZE_BYTES);
+
+    world.read_all();
+    let end = world.log().readers[0].position();
+    world.settle(end);
+    world.round();
+    world.round();
+    assert_eq!(world.log().appender.health(), Health::Good);
+    world.append(1_000).unwrap();
+    world.round();
+    world.read_all();
+    assert!(world.log().appender.counts().disk_bytes <= 10 * 4096 + 2 * 4096 + 16 * 1024);
+}
+
+#[test]
+fn dropping_the_oldest_makes_room_and_counts_what_went() {
+    let mut world = World::new(1, World::small());
+    let mut dropped = 0;
+    for _ in 0..3_000 {
+        if world.append(1_000) == Err(Refused::Full) {
+            dropped += world.log().appender.drop_oldest();
+            world.round();
+            world.append(1_000).unwrap();
+        }
+        world.round();
+    }
+    assert!(dropped > 1_000);
+    let counts = world.log().appender.counts();
+    assert_eq!(counts.dropped, dropped);
+    world.given_up = dropped;
+    world.settled = dropped;
+    world.read_all();
+    let read = world.log().readers[0].position();
+    world.settle(read);
+    world.round();
+    world.read_all();
+    assert_eq!(world.log().readers[0].position(), 3_000);
+}
+
+#[test]
+fn records_past_their_age_are_given_up_and_counted() {
+    let mut world = World::new(1, World::small().max_age(Some(Duration::from_secs(60))));
+    for _ in 0..20 {
+        world.append(1_000).unwrap();
+        world.round();
+    }
+    world.now += 61 * SECOND;
+    world.round();
+    let counts = world.log().appender.counts();
+    assert_eq!(counts.expired, 20);
+    assert_eq!(world.log().readers[0].read().unwrap(), Read::Empty);
+    assert!(counts.disk_bytes <= 2 * 4096 + 8192, "{counts:?}");
+}
+
+#[test]
+fn every_reader_has_its_own_place_and_the_slowest_pins_the_segments() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = Log::open(disk.clone(), World::small(), &["fast", "slow"], SECOND).unwrap();
+    for n in 0..100_u64 {
+        log.appender.append(1, &Arc::from(&[0_u8; 1_000][..]), n).unwrap();
+        log.committer.round(SECOND + n * SECOND);
+    }
+    while log.readers[0].read().unwrap() != Read::Empty {}
+    log.readers[0].settle(100);
+    log.committer.round(200 * SECOND);
+    let pinned = log.appender.counts().disk_bytes;
+    assert!(pinned > 100_000);
+    while log.readers[1].read().unwrap() != Read::Empty {}
+    log.readers[1].settle(100);
+    log.committer.round(201 * SECOND);
+    assert!(log.appender.counts().disk_bytes < pinned / 4);
+
+    let mut log = Log::open(disk, World::small(), &["fast"], SECOND).unwrap();
+    assert_eq!(log.recovered.orphans, ["slow"]);
+    log.committer.forget("slow");
+    log.committer.round(202 * SECOND);
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_gets_its_own_and_one_larger_than_a_quarter_of_the_log_is_refused() {
+    let mut world = World::new(1, World::small());
+    for bytes in [100, 20_000, 100] {
+        world.append(bytes).unwrap();
+        world.round();
+    }
+    world.read_all();
+    assert_eq!(world.durable, 3);
+    assert_eq!(world.append(300_000), Err(Refused::TooLarge));
+    let nothing: Arc<[u8]> = Arc::from(&[][..]);
+    assert_eq!(world.log().appender.append(1, &nothing, 0), Err(Refused::Empty));
+    world.crash();
+}
+
+#[test]
+fn closing_makes_durable_what_was_taken_and_ends() {
+    let mut world = World::new(1, World::small());
+    world.append(100).unwrap();
+    world.log().appender.close();
+    assert_eq!(world.append(100), Err(Refused::Closed));
+    let now = world.now;
+    assert_eq!(world.log().committer.round(now), Next::Done);
+    assert_eq!(world.log().appender.durable(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    let mut world = World::new(1, World::small().max_age(Some(Duration::from_secs(60))));
+    world.append(100).unwrap();
+    world.round();
+    world.now -= 900 * SECOND;
+    world.append(100).unwrap();
+    world.round();
+    assert_eq!(world.durable, 2);
+    world.read_all();
+    world.settle(2);
+    world.round();
+    world.open();
+    assert_eq!(world.log().readers[0].position(), 2, "the cursor was saved although the clock stood before the last save");
+}
+
+#[test]
+fn readers_must_have_names_that_fit() {
+    for names in [&[""][..], &["a", "a"], &["a name that is longer than the forty-seven bytes it may have"]] {
+        let refused = Log::open(SimulatedDisk::new(1), World::small(), names, 0);
+        assert!(matches!(refused, Err(OpenError::Readers(_))), "{names:?}");
+    }
+}
