@@ -45,8 +45,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
 
 /// The names of the controllers that run.
 fn controllers(options: &Options) -> Vec<String> {
-    let wanted = |name: &&str| options.controller.as_deref().is_none_or(|only| only == *name || *name == "oracle");
-    NAMES.iter().filter(wanted).map(|name| (*name).to_owned()).collect()
+    let wanted = |name: &str| options.controller.as_deref().is_none_or(|only| only == name || name == "oracle");
+    NAMES.iter().filter(|name| wanted(name)).map(|name| (*name).to_owned()).collect()
 }
 
 fn selected(options: &Options, scenarios: Vec<Scenario>) -> Vec<Scenario> {
