@@ -63,6 +63,7 @@ fn dispatch(args: &[String]) -> Result<(), Fail> {
         "test" => test::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
         "fuzz" => fuzz::run(&workspace, rest),
+        "overload" => fuzz::run_overload(&workspace, rest),
         "mutants" => mutants::run(&workspace, rest),
         "deny" => deny::run(&workspace, rest),
         other => Err(help::unknown(other)),
