@@ -12,6 +12,8 @@ use crate::limiter::{Answer, Done, Limiter, Range, span, whole};
 const WEIGHT: f64 = 0.4;
 const DEVIATIONS: f64 = 2.5;
 const DECREASE: f64 = 0.9;
+/// Means of equal round trips differ by less, in seconds.
+const ROUNDING: f64 = 1e-7;
 
 /// Vector's ARC.
 #[derive(Clone, Debug)]
@@ -49,11 +51,11 @@ impl Arc {
             (None, Some(current)) => (current, 0.0),
             (None, None) => return,
         };
-        let threshold = past + DEVIATIONS * variance.sqrt();
-        let is_slow = self.past.is_some() && current.is_some_and(|current| current >= threshold && current > past);
+        let threshold = past + (DEVIATIONS * variance.sqrt()).max(ROUNDING);
+        let is_slow = self.past.is_some() && current.is_some_and(|current| current >= threshold);
         if self.pushed_back || is_slow {
             self.limit = (self.limit * DECREASE).floor();
-        } else if self.reached && current.is_some_and(|current| current <= past) {
+        } else if self.reached && current.is_some_and(|current| current <= past + ROUNDING) {
             self.limit += 1.0;
         }
         self.limit = self.range.clamp(self.limit);

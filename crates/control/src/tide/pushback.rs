@@ -183,7 +183,9 @@ impl Pushback {
         let held = self.hold;
         self.dealt_with = done.now;
         self.bound = match self.bound {
-            Bound::Pace(rate) => Bound::Pace(self.accepts.rate(done.now).map_or(rate * 0.95, |seen| seen * 0.98).min(rate * 0.99)),
+            Bound::Pace(rate) => {
+                Bound::Pace(self.accepts.rate(done.now).map_or(rate * 0.95, |seen| seen * 0.98).min(rate * 0.99))
+            }
             Bound::None | Bound::Ceiling(_) | Bound::Away(_) if self.is_quota(done) => {
                 Bound::Pace(self.accepts.rate(done.now).unwrap_or(1.0 / self.seconds()) * 0.95)
             }

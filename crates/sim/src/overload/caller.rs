@@ -296,7 +296,8 @@ impl World<'_> {
             let caller = &mut self.callers[client];
             caller.calls += 1;
             let number = caller.calls;
-            let call = Call { client: small(client), number, arrived: self.now, attempt: 0, parent: Some(parent), ..of };
+            let call =
+                Call { client: small(client), number, arrived: self.now, attempt: 0, parent: Some(parent), ..of };
             self.offer(call);
         }
     }

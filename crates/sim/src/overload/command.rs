@@ -52,7 +52,8 @@ fn controllers(options: &Options) -> Vec<String> {
 fn selected(options: &Options, scenarios: Vec<Scenario>) -> Vec<Scenario> {
     let wanted = |scenario: &Scenario| {
         options.scenario.as_ref().is_none_or(|only| {
-            scenario.name == *only || scenario.name.strip_prefix(only.as_str()).is_some_and(|rest| rest.starts_with('-'))
+            scenario.name == *only
+                || scenario.name.strip_prefix(only.as_str()).is_some_and(|rest| rest.starts_with('-'))
         })
     };
     scenarios.into_iter().filter(wanted).collect()

@@ -52,7 +52,9 @@ impl Table {
 
     /// All figures in order.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str, &'static str, Cell)> {
-        self.cells.iter().map(|((scenario, controller, name), cell)| (scenario.as_str(), controller.as_str(), *name, *cell))
+        self.cells
+            .iter()
+            .map(|((scenario, controller, name), cell)| (scenario.as_str(), controller.as_str(), *name, *cell))
     }
 }
 
@@ -66,8 +68,11 @@ impl Contest {
                 runs.extend((0..self.seeds).map(|seed| (scenario, controller.as_str(), seed)));
             }
         }
-        let best: BTreeMap<&str, f64> =
-            self.scenarios.iter().map(|scenario| (scenario.name.as_str(), scenario.best(scenario.warm_up, scenario.seconds))).collect();
+        let best: BTreeMap<&str, f64> = self
+            .scenarios
+            .iter()
+            .map(|scenario| (scenario.name.as_str(), scenario.best(scenario.warm_up, scenario.seconds)))
+            .collect();
         let next = AtomicUsize::new(0);
         let seen: Mutex<Vec<(usize, Figures)>> = Mutex::new(Vec::new());
         thread::scope(|scope| {

@@ -162,7 +162,8 @@ impl Station {
     #[must_use]
     pub fn servers_at(&self, at: f64) -> u32 {
         let counts = self.changes.iter().filter(|(when, _)| *when <= at);
-        let counts = counts.filter_map(|(_, change)| if let Change::Servers(count) = change { Some(*count) } else { None });
+        let counts =
+            counts.filter_map(|(_, change)| if let Change::Servers(count) = change { Some(*count) } else { None });
         counts.last().unwrap_or(self.servers)
     }
 }

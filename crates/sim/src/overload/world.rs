@@ -128,7 +128,9 @@ pub(crate) fn run(scenario: &Scenario, controller: &str, seed: u64) -> Book {
         order: 0,
     };
     world.callers = (0..scenario.clients.len())
-        .map(|place| Caller::new(Control::new(controller, scenario, place), &scenario.clients[place], mix2(seed, place as u64)))
+        .map(|place| {
+            Caller::new(Control::new(controller, scenario, place), &scenario.clients[place], mix2(seed, place as u64))
+        })
         .collect();
     world.begin();
     world.go();
