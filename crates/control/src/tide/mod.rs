@@ -35,6 +35,8 @@ const TARGET: (f64, f64) = (0.6, 0.06);
 const CUT_ABOVE: f64 = 1.6;
 /// Below so many times the target, the limit grows.
 const GROW_BELOW: f64 = 0.6;
+/// What so many standard errors could explain is not taken for a queue.
+const DOUBT: f64 = 1.5;
 /// The first step up, as a share of the limit; each next one doubles.
 const STEP: f64 = 0.03;
 /// So many doublings of the step make the limit double.
@@ -42,7 +44,7 @@ const FULL_SPEED: i32 = 6;
 /// A cut to less than this share waits for a second cohort.
 const SURE_CUT: f64 = 0.75;
 /// The smallest cohort while the limit is found, and once it is.
-const COHORT: (u32, u32) = (6, 16);
+const COHORT: (u32, u32) = (6, 24);
 
 /// Tide.
 #[derive(Clone, Debug)]
@@ -127,12 +129,13 @@ impl Tide {
         }
         let wait = self.wait(seen);
         let queue = (wait * seen.throughput).min(seen.in_flight);
-        let limit = if queue > CUT_ABOVE * self.target() {
+        let noise = DOUBT * seen.error * seen.throughput;
+        let limit = if queue > CUT_ABOVE * self.target() + noise {
             self.cut(seen, wait, queue)
         } else {
             self.is_suspect = false;
             self.settle_trial(seen, wait);
-            if queue < GROW_BELOW * self.target() && seen.is_full { self.grow(seen) } else { self.hold() }
+            if queue < GROW_BELOW * self.target() + noise && seen.is_full { self.grow(seen) } else { self.hold() }
         };
         self.go_on(limit, in_flight);
     }
@@ -144,7 +147,7 @@ impl Tide {
         let next = if above < -2.0 * seen.error {
             seen.low
         } else if above < 0.0 {
-            base + 0.3 * above
+            base + 0.15 * above
         } else if above < seen.error {
             base + 0.03 * above
         } else {
