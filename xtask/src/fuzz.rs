@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: runs the graph fuzzer of `crates/sim` and passes the arguments on; or one of the targets in `fuzz/`,
-//! which are made of bytes and not of graphs.
+//! `cargo xtask fuzz` and `cargo xtask overload`: run the simulators of `crates/sim` and pass the arguments on; or one of
+//! the targets in `fuzz/`, which are made of bytes and not of graphs.
 
 mod target;
 
@@ -17,11 +17,20 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
     if args.iter().any(|arg| arg == target::OPTION) {
         return target::run(workspace, args);
     }
+    simulate(workspace, "fuzz", args)
+}
+
+/// Compares controllers of concurrency, in a release build too.
+pub(crate) fn run_overload(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
+    simulate(workspace, "overload", args)
+}
+
+fn simulate(workspace: &Workspace, verb: &str, args: &[String]) -> Result<(), Fail> {
     if let Some(why) = missing(workspace) {
-        return Err(Fail::red(format!("cannot fuzz: {why}")));
+        return Err(Fail::red(format!("cannot {verb}: {why}")));
     }
     let mut command = shell::cargo();
-    command.current_dir(&workspace.root).args(["run", "--quiet", "--release", "-p", "tidegate-sim", "--", "fuzz"]);
+    command.current_dir(&workspace.root).args(["run", "--quiet", "--release", "-p", "tidegate-sim", "--", verb]);
     shell::run(command.args(args))
 }
 

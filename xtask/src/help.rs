@@ -154,6 +154,26 @@ Examples
 ",
     },
     Verb {
+        name: "overload",
+        line: "controllers of concurrency compared in virtual time",
+        missing: fuzz::missing,
+        page: "\
+cargo xtask overload [--json] [--seeds N] [--controller X] [--scenario Y]
+
+Runs the suite A to Q of crates/sim in a release build: all controllers on the same chances. Cells are goodput in percent
+of the best / median latency in ms / sends that came to nothing in percent.
+
+  --json           one object a line: scenario, controller, name, value
+  --seeds N        this many seeds each (20)
+  --controller X   this one alone, and the oracle
+  --scenario Y     this one alone
+
+Examples
+  cargo xtask overload
+  cargo xtask overload --seeds 5 --controller tide
+",
+    },
+    Verb {
         name: "mutants",
         line: "planted bugs: each must be caught by the test that it names",
         missing: always,
@@ -234,7 +254,7 @@ mod tests {
     #[test]
     fn a_verb_without_its_crate_is_not_offered_as_working() {
         let bare = Workspace { root: "x".into(), target: "x".into(), members: Vec::new() };
-        assert_eq!(overview(&bare).matches("not in this tree yet").count(), 2);
+        assert_eq!(overview(&bare).matches("not in this tree yet").count(), 3);
         assert!(page(&bare, "fuzz").unwrap().contains("Not in this tree yet"));
     }
 

@@ -66,6 +66,7 @@ fn dispatch(args: &[String]) -> Result<(), Fail> {
         "bench" => bench::run(&workspace, rest),
         "pressure" => pressure::run(&workspace, rest),
         "fuzz" => fuzz::run(&workspace, rest),
+        "overload" => fuzz::run_overload(&workspace, rest),
         "mutants" => mutants::run(&workspace, rest),
         "deny" => deny::run(&workspace, rest),
         other => Err(help::unknown(other)),

@@ -1,4 +1,4 @@
-//! A fuzzer of whole pipelines: a seed is a random graph with random faults, run in virtual time, and everything that
+//! Two simulators in virtual time. The first is a fuzzer of whole pipelines: a seed is a random graph with random faults, run in virtual time, and everything that
 //! the architecture promises is checked while it runs and after it has ended.
 //!
 //! ```text
@@ -7,6 +7,8 @@
 //!
 //! The oracle does not trust the ledger: sources, operators and sinks note what they see in a book of their own, and
 //! the two are held against each other.
+//!
+//! The second, [`overload`], compares controllers of concurrency.
 
 pub mod assemble;
 pub mod book;
@@ -14,6 +16,7 @@ pub mod chain;
 pub mod coverage;
 pub mod draw;
 pub mod oracle;
+pub mod overload;
 pub mod parts;
 pub mod plan;
 pub mod record;

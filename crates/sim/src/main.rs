@@ -1,4 +1,4 @@
-//! The program: `tidegate-sim fuzz [--seeds N] [--seed S] [--json]`.
+//! The program: `tidegate-sim fuzz [--seeds N] [--seed S] [--json]` and `tidegate-sim overload`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tidegate_sim::overload::command;
 use tidegate_sim::plan::Plan;
 use tidegate_sim::{Coverage, Ran, draw, run_seed};
 
@@ -31,6 +32,9 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("overload") {
+        return overload();
+    }
     let Some(options) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -46,6 +50,16 @@ fn main() -> ExitCode {
         }
     });
     if collect(&options, &ran) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compares controllers of concurrency.
+fn overload() -> ExitCode {
+    let Some(options) = command::parse(std::env::args().skip(2)) else {
+        eprintln!("{}", command::USAGE);
+        return ExitCode::from(2);
+    };
+    print!("{}", command::run(&options));
+    ExitCode::SUCCESS
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {

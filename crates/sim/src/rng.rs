@@ -24,6 +24,11 @@ impl Rng {
         mix(self.0)
     }
 
+    /// A number from 0 to 1, 1 left out.
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A number from `low` to `high`, both included.
     pub fn from_to(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
