@@ -1,6 +1,7 @@
 //! A pipeline at work: [`Running`], its ledger, its bottleneck, and how it is stopped.
 
 mod alarm;
+mod holdings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::report::{PipelineEnd, Report, StageReport};
 use crate::stage::StageEnd;
 
 use self::alarm::Alarm;
+pub(crate) use self::holdings::Holding;
+pub use self::holdings::HoldingFacts;
 
 /// What is known of a pipeline when it starts.
 pub(crate) struct Parts {
@@ -29,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) graph: Graph,
     pub(crate) stages: Vec<StageProbe>,
     pub(crate) edges: Vec<EdgeHandle>,
+    pub(crate) holdings: Vec<Holding>,
     pub(crate) kill: KillSwitch,
     pub(crate) stall_after: Duration,
     pub(crate) watch_every: Duration,
@@ -37,12 +41,12 @@ pub(crate) struct Parts {
 /// How long an aborted pipeline waits for user code: a stage that blocks its thread, a committer that does not answer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How to look at one source, the task that reports to it, and the one that works beside it.
+/// How to look at one source, the task that reports to it, and those that work beside it.
 pub(crate) struct SourceTask {
     pub(crate) stage: StageId,
     pub(crate) probe: Arc<dyn SourceProbe>,
     pub(crate) settle: SettleFuture,
-    pub(crate) companion: Option<Companion>,
+    pub(crate) companions: Vec<Companion>,
 }
 
 /// A pipeline at work. Dropping it aborts every stage; what is in flight is then abandoned.
@@ -85,9 +89,9 @@ impl Running {
             .collect();
         let mut settlers = Vec::new();
         let mut probes = Vec::new();
-        for SourceTask { stage, probe, settle, companion } in sources {
+        for SourceTask { stage, probe, settle, companions } in sources {
             let name = &parts.stages[stage.index()].name;
-            for task in [Some(settle), companion].into_iter().flatten() {
+            for task in std::iter::once(settle).chain(companions) {
                 settlers.push(tokio::spawn(alarm.clone().watch_settling(Arc::clone(name), task)));
             }
             probes.push((stage, probe));
@@ -280,6 +284,12 @@ impl View {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.parts.budget
+    }
+
+    /// What each stage holds outside of edges, as the plan named it, in the order of the stages.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<HoldingFacts> {
+        self.parts.holdings.iter().map(Holding::facts).collect()
     }
 
     /// The time since the pipeline started.

@@ -16,7 +16,7 @@ use crate::context::{StageContext, Supervision};
 use crate::dead_letter::DeadLetterPort;
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
-use crate::egress::DeliveryTools;
+use crate::egress::{DeliveryTools, SinkContext};
 use crate::ingress::{Classifier, Companion, IngressSettings, Source, SourceContext, SourceInlet};
 use crate::outlet::Side;
 use crate::probe::{Due, SourceProbe};
@@ -44,7 +44,7 @@ pub(super) struct StartedSource {
     pub(super) stage: StageId,
     pub(super) probe: Arc<dyn SourceProbe>,
     pub(super) settle: SettleFuture,
-    pub(super) companion: Option<Companion>,
+    pub(super) companions: Vec<Companion>,
 }
 
 /// What a source has between two reads.
@@ -83,6 +83,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
     pub(super) reading: Reading,
+    /// Pays for what the deliveries of a sink hold beside their batches.
+    pub(super) encoding_account: Account,
     /// The largest batch that it reads or makes.
     pub(super) batch: Weight,
     pub(super) supervision: Supervision,
@@ -144,6 +146,7 @@ impl StageLaunch<'_> {
             counter,
             outbound: self.outbound_account.clone(),
             keeps_letters,
+            given: SinkContext { name: Arc::clone(&self.name), holding: self.encoding_account.clone() },
         }
     }
 
@@ -174,7 +177,7 @@ impl StageLaunch<'_> {
         });
         let committer = source.committer();
         let (closing, told) = (KillSwitch::new(), KillSwitch::new());
-        let companion = source.companion(told.intake());
+        let companions = source.companions(&told.intake());
         let settle = settle_loop(window.clone(), committer, closing.intake());
         let started = StartedSource {
             stage: self.id,
@@ -182,7 +185,7 @@ impl StageLaunch<'_> {
                 settle.await;
                 told.shut();
             }),
-            companion,
+            companions,
             probe: Arc::new(SettleProbe { window: window.clone(), closing }),
         };
         self.pipeline.sources.lock().unwrap_or_else(PoisonError::into_inner).push(started);

@@ -15,6 +15,7 @@ use super::options::ReadingDraft;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
+use crate::running::Holding;
 use crate::spares::SPARE_BATCHES;
 
 /// A pipeline that was checked and can be started.
@@ -61,7 +62,42 @@ pub(super) struct StageAccounts {
     pub(super) reading: Account,
     /// What it reads into, where that is slabs.
     pub(super) slabs: Account,
+    /// What its deliveries hold beside their batches, where it ends in a sink.
+    pub(super) encoding: Account,
 }
+
+impl PlannedStage {
+    /// What it holds outside of edges, under the names that the sum of the plan has for them.
+    pub(super) fn holdings(&self) -> Vec<Holding> {
+        let StageAccounts { hand, held, outbound, intake, reading, slabs, encoding } = &self.accounts;
+        let named = [
+            (IN_HAND, hand),
+            (ON_ITS_WAY, outbound),
+            (HELD_BACK, held),
+            (INTAKE, intake),
+            (SLABS, slabs),
+            (BETWEEN_READS, reading),
+            (ENCODING, encoding),
+        ];
+        let mut holdings: Vec<Holding> = Vec::new();
+        for (what, account) in named {
+            // An account that stands for two is named once.
+            if !account.minimum().is_zero() && !holdings.iter().any(|known| known.account.is(account)) {
+                holdings.push(Holding { stage: Arc::clone(&self.name), what, account: account.clone() });
+            }
+        }
+        holdings
+    }
+}
+
+// What a stage holds outside of edges, in the sum of the plan and in its figures.
+const IN_HAND: &str = "in hand";
+const ON_ITS_WAY: &str = "on its way";
+const HELD_BACK: &str = "held back";
+const INTAKE: &str = "intake";
+const SLABS: &str = "slabs";
+const BETWEEN_READS: &str = "between reads";
+const ENCODING: &str = "encoding";
 
 impl Pipeline {
     /// Starts to put a pipeline together.
@@ -216,18 +252,19 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
     for stage in &draft.stages {
         let shared = shared_by_branches(draft, stage);
         let parts = [
-            ("in hand", hand_account(draft, stage).reserves()),
-            ("on its way", outbound_account(draft, stage).reserves() - shared),
+            (IN_HAND, hand_account(draft, stage).reserves()),
+            (ON_ITS_WAY, outbound_account(draft, stage).reserves() - shared),
             ("in its branches", shared),
-            ("held back", stage.held),
+            (HELD_BACK, stage.held),
+            (ENCODING, stage.encoding),
         ];
         parts
             .iter()
             .filter(|(_, bytes)| !bytes.is_zero())
             .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
-            sum.add(&*stage.name, "intake", intake_account(draft).reserves());
-            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            sum.add(&*stage.name, INTAKE, intake_account(draft).reserves());
+            let between = [(SLABS, stage.reading.slab_bytes()), (BETWEEN_READS, stage.reading.holding)];
             for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
                 sum.add(&*stage.name, what, bytes);
             }
@@ -321,5 +358,6 @@ fn stage_accounts(draft: &Draft, stage: &StageDraft, budget: &Budget) -> Result<
         ),
         None => (held.clone(), held.clone()),
     };
-    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
+    let encoding = budget.account(&stage.name, AccountSpec::holding(stage.encoding))?;
+    Ok(StageAccounts { hand, held, outbound, intake, reading, slabs, encoding })
 }

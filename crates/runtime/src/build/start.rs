@@ -61,6 +61,7 @@ impl Pipeline {
             Launch { clock, batch: self.batch, spares: SpareLists::new(self.spares), sources: Mutex::new(Vec::new()) };
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
+        let holdings = self.stages.iter().flat_map(PlannedStage::holdings).collect();
         for stage in self.stages {
             let (probe, task) = launch_stage(stage, &launch, &self.graph);
             tasks.push((probe.id, Timed::new(task, probe.clock.clone(), clock)));
@@ -74,6 +75,7 @@ impl Pipeline {
             graph: self.graph,
             stages: probes,
             edges: self.edges,
+            holdings,
             kill: self.kill,
             stall_after: self.stall_after,
             watch_every: self.watch_every,
@@ -82,7 +84,7 @@ impl Pipeline {
             stage: source.stage,
             probe: source.probe,
             settle: source.settle,
-            companion: source.companion,
+            companions: source.companions,
         };
         let sources = sources.into_iter().map(task).collect();
         Ok(Running::spawn(parts, tasks, sources))
@@ -112,6 +114,7 @@ fn launch_stage(stage: PlannedStage, launch: &Launch, graph: &Graph) -> (StagePr
             slab_size: reading.slab_size,
             keep: reading.slabs,
         },
+        encoding_account: accounts.encoding,
         batch,
         supervision,
         window,

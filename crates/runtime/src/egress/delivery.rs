@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,7 +12,7 @@ use tidegate_flow::{
     Wait,
 };
 
-use super::{Accepted, Sink, SinkPolicy};
+use super::{Accepted, Sink, SinkContext, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
 use crate::pay::own;
@@ -30,6 +31,8 @@ pub(crate) struct DeliveryTools {
     pub(crate) outbound: Account,
     /// Whether what is refused for good goes to a dead letter port, or back to its source.
     pub(crate) keeps_letters: bool,
+    /// What the sink is given.
+    pub(crate) given: SinkContext,
 }
 
 /// A sink, and what is on its way into it.
@@ -57,7 +60,8 @@ pub(super) struct Letter<P> {
 }
 
 impl<P: Payload, S: Sink<P>> Delivery<S, P> {
-    pub(crate) fn new(sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
+    pub(crate) fn new(mut sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
+        sink.open(tools.given.clone());
         Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
     }
 
@@ -68,6 +72,11 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     pub(super) fn is_closed(&self) -> bool {
         self.sink.is_closed()
+    }
+
+    /// Completes when the sink has the memory for a delivery.
+    pub(super) fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.sink.poll_memory(task)
     }
 
     /// Whether nothing is in line any more.

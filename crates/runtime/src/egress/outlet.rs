@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use tidegate_flow::{Batch, Payload};
+use tidegate_flow::{Batch, Payload, Wait};
 
 use super::delivery::Letter;
 use super::{Delivery, Sink};
@@ -61,7 +61,16 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for SinkOutlet<S, P> {
         if self.delivery.is_closed() {
             return Err(Ended::Cancelled);
         }
-        self.drain(cx).await
+        self.drain(cx).await?;
+        poll_fn(|task| {
+            let has_memory = self.delivery.poll_memory(task);
+            if has_memory.is_pending() {
+                cx.clock.will_wait(Wait::Budget);
+            }
+            has_memory
+        })
+        .await;
+        Ok(())
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {

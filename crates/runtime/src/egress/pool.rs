@@ -1,6 +1,7 @@
 //! [`PoolOutlet`]: keeps several sinks of one kind busy, each with one batch at a time.
 //!
-//! * **Blocks** its stage while every sink is busy. No batch waits inside: what no sink is free for stays in the edge.
+//! * **Blocks** its stage while every sink is busy, or has no memory to encode into. No batch waits inside: what no sink is
+//!   free for stays in the edge.
 //! * **Order** of batches is given up; that within a batch is kept.
 //! * **Settles** each batch when it is answered, whatever its neighbours do.
 //! * **Completes** when everything taken was answered.
@@ -24,6 +25,8 @@ use crate::stage::{Ended, Outlet, StageEnd};
 /// Delivers a stage's batches to whichever of several [`Sink`]s is free.
 pub(crate) struct PoolOutlet<S, P: Payload> {
     free: Vec<Delivery<S, P>>,
+    /// Free too, and with the memory for a delivery.
+    ready: Option<Delivery<S, P>>,
     busy: FuturesUnordered<Run<S, P>>,
     /// Stopped until what they gave up was sent to the port.
     stopped: Vec<Delivery<S, P>>,
@@ -40,7 +43,7 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     pub(crate) fn new(deliveries: Vec<Delivery<S, P>>, dead_letters: Option<DeadLetterPort<P>>) -> Self {
         let dues = deliveries.iter().map(Delivery::due).collect();
         let (busy, stopped) = (FuturesUnordered::new(), Vec::new());
-        Self { free: deliveries, busy, stopped, dues, dead_letters, ended: None }
+        Self { free: deliveries, ready: None, busy, stopped, dues, dead_letters, ended: None }
     }
 
     fn start(&mut self, mut delivery: Delivery<S, P>) {
@@ -70,16 +73,16 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     }
 
     /// Drives the deliveries until `enough` says so or one of them needs the stage.
-    async fn until(&mut self, cx: &StageContext, enough: impl Fn(&Self) -> bool) {
+    async fn until(&mut self, cx: &StageContext, enough: impl Fn(&mut Self, &mut Context<'_>) -> bool) {
         poll_fn(|task| {
             self.drive(task);
-            if self.needs_stage() || enough(self) {
+            if self.needs_stage() || enough(self, task) {
                 return Poll::Ready(());
             }
             // The first of them to come back ends the wait.
             let due = self.dues.iter().filter_map(Due::get).min().unwrap_or(Time::MAX);
             cx.due.set(due);
-            cx.clock.will_wait(Wait::External);
+            cx.clock.will_wait(if self.busy.is_empty() { Wait::Budget } else { Wait::External });
             Poll::Pending
         })
         .await;
@@ -110,23 +113,43 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     }
 
     /// Waits until `enough` holds, sending what is given up meanwhile.
-    async fn settle_until(&mut self, cx: &mut StageContext, enough: impl Fn(&Self) -> bool) -> Result<(), Ended> {
+    async fn settle_until(
+        &mut self,
+        cx: &mut StageContext,
+        enough: impl Fn(&mut Self, &mut Context<'_>) -> bool,
+    ) -> Result<(), Ended> {
         loop {
             self.until(cx, &enough).await;
             if let Some(ended) = self.ended.take() {
                 return Err(ended);
             }
+            let holds = self.stopped.is_empty();
             self.restart(cx).await?;
-            if enough(self) {
+            if holds {
                 return Ok(());
             }
         }
     }
 
+    /// Whether a sink is free and has the memory for a delivery. One at a time: they share what was reserved for one, and
+    /// none of them keeps it from another.
+    fn has_ready(&mut self, task: &mut Context<'_>) -> bool {
+        if self.ready.is_none()
+            && let Some(mut delivery) = self.free.pop()
+        {
+            if delivery.poll_memory(task).is_ready() {
+                self.ready = Some(delivery);
+            } else {
+                self.free.push(delivery);
+            }
+        }
+        self.ready.is_some()
+    }
+
     /// Waits until nothing is under way, and pushes out what the receivers buffer.
     async fn flush_all(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
-        self.settle_until(cx, |pool| pool.busy.is_empty() && pool.stopped.is_empty()).await?;
-        for delivery in &mut self.free {
+        self.settle_until(cx, |pool, _| pool.busy.is_empty() && pool.stopped.is_empty()).await?;
+        for delivery in self.free.iter_mut().chain(&mut self.ready) {
             delivery.flush().await?;
         }
         Ok(())
@@ -135,17 +158,16 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
 
 impl<P: Payload, S: Sink<P>> Outlet<P> for PoolOutlet<S, P> {
     async fn ready(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
-        if self.free.iter().any(Delivery::is_closed) {
+        if self.free.iter().chain(&self.ready).any(Delivery::is_closed) {
             return Err(Ended::Cancelled);
         }
-        self.settle_until(cx, |pool| !pool.free.is_empty()).await
+        self.settle_until(cx, Self::has_ready).await
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
-        if self.free.is_empty() {
-            self.settle_until(cx, |pool| !pool.free.is_empty()).await?;
-        }
-        if let Some(mut delivery) = self.free.pop()
+        // Costs nothing where `ready` was asked: that sink has its memory.
+        self.settle_until(cx, Self::has_ready).await?;
+        if let Some(mut delivery) = self.ready.take()
             && let Some(batch) = slot.take()
         {
             delivery.take(batch);
