@@ -66,6 +66,10 @@ pub trait Sink<P: Payload>: Send + 'static {
         Poll::Ready(())
     }
 
+    /// Called on a sink of a pool when what it was given is settled: it gives back the memory that
+    /// [`poll_memory`](Self::poll_memory) took, so that none of them keeps it from another.
+    fn release(&mut self) {}
+
     /// Delivers a batch. Rows that were not accepted are tried again, bisected, or dead-lettered, so a sink leaves them
     /// in `payload`. One that takes the rows out gives this up: whatever it then refuses goes back to its source at
     /// once (all rows, where it answers with an error, panics or is cut short by its time limit). `meta` says how old

@@ -36,9 +36,10 @@ pub mod transforms;
 
 use std::future::Future;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tidegate_flow::Payload;
-use tidegate_runtime::PipelineBuilder;
+use tidegate_runtime::{PipelineBuilder, View};
 
 pub use self::probe::{Probe, ProbeSink};
 pub use self::script::{Script, ScriptSource};
@@ -105,6 +106,9 @@ pub trait SourceComponent: 'static {
     /// Puts it on `builder` as the stage `source`, before an edge of [`WINDOW`] records and `sink` as the stage `sink`,
     /// and lets the records be offered.
     fn wire(builder: &PipelineBuilder, sink: ProbeSink<Self::Traffic>) -> impl Future<Output = Self::Run>;
+
+    /// The pipeline has started: for sources that look at it.
+    fn started(_run: &Self::Run, _view: &Arc<View>) {}
 }
 
 /// A transform as a program wires it.

@@ -12,6 +12,9 @@
 //! Each batch is written to its file in one piece: with compression as one member (gzip) or frame (zstd) of its own, which
 //! `gzip -d`, `zstd -d` and whoever reads such files take as one stream. So a file is whole after each batch, whatever
 //! happens to the process; small batches compress worse, which `batch` can change.
+//!
+//! Holds one encoded batch, and with compression that packed too; both are reserved, by `batch.max_bytes`. What needs no
+//! change is written from where it was read.
 
 mod open;
 mod rotate;
@@ -19,16 +22,20 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, mib};
-use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
+use tidegate_record::codec::Encoder;
+use tidegate_record::codec::compress::compressed_most;
+use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blocking};
 
 pub(super) use self::open::OpenFiles;
 pub use self::rotate::Rotation;
 pub(super) use self::write::fault as file_fault;
 use self::write::{Job, Writer};
+use super::desk::{Desk, Sheet};
 use super::encode::with_fields;
 use crate::Rows;
 use crate::contract::{Check, Depth, SinkConfig, SinkKind, StartError};
@@ -163,6 +170,7 @@ impl File {
 impl SinkConfig for File {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
+        at.under("framing", |at| self.framing.check(at));
         at.under("batch", |at| self.batch.check(at));
         for (key, error) in [("path", self.template().err()), ("timezone", self.zone().err())] {
             if let Some(error) = error {
@@ -198,9 +206,12 @@ impl SinkConfig for File {
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let writer = Writer::new(&self, self.template()?, self.zone()?);
-        let slot = with_fields(slot, &self.encoding).batch(self.limits());
+        let encoder = self.encoding.encoder(&self.framing);
+        let packs = self.compression != Compression::None;
+        let usual = if packs { self.limits().bytes + self.limits().bytes } else { self.limits().bytes };
+        let slot = with_fields(slot, &self.encoding).batch(self.limits()).encoding(usual);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
-        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)) });
+        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs });
         Ok(())
     }
 }
@@ -208,6 +219,10 @@ impl SinkConfig for File {
 /// Hands batches to the writer, which works where it may block. One at a time.
 struct FileSink {
     writer: Arc<Mutex<Writer>>,
+    desk: Desk,
+    encoder: Encoder,
+    /// Whether what is written is compressed.
+    packs: bool,
 }
 
 impl FileSink {
@@ -221,9 +236,22 @@ impl FileSink {
 }
 
 impl Sink<Rows> for FileSink {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
-        let job = Job { rows: payload.share() };
-        self.with_writer(move |writer| writer.write(job)).await?
+        let text = payload.encoded_most(self.encoder);
+        let packed = if self.packs { compressed_most(text) } else { 0 };
+        let sheet = self.desk.take(text, packed, payload.len())?;
+        let job = Job { rows: payload.share(), sheet };
+        let (written, sheet) = self.with_writer(move |writer| writer.write(job)).await?;
+        self.desk.put_back(sheet);
+        written
     }
 
     async fn flush(&mut self) -> Result<(), Nack> {

@@ -35,12 +35,26 @@ use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind =
-    SourceKind::of::<FileConfig>("file", "Follows files, through rotation and restarts.", EXAMPLE).ignores(&[
-        Ignored { key: "max_read_bytes", why: "files are read in turns, one slab each" },
-        Ignored { key: "oldest_first", why: "files are read in turns" },
-        Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
-        Ignored { key: "internal_metrics", why: "counters are of the source, not of each file" },
-    ]);
+    SourceKind::of::<FileConfig>("file", "Follows files, through rotation and restarts.", EXAMPLE)
+        .ignores(&[
+            Ignored { key: "max_read_bytes", why: "files are read in turns, one slab each" },
+            Ignored { key: "oldest_first", why: "files are read in turns" },
+            Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
+            Ignored { key: "internal_metrics", why: "counters are of the source, not of each file" },
+        ])
+        .counts(&[
+            "files_begun",
+            "files_left",
+            "files_failed",
+            "files_over_limit",
+            "files_truncated",
+            "bytes_lost_by_truncation",
+            "frames_oversize",
+            "bytes_read",
+            "records_refused",
+            "reads_repeated",
+            "positions_not_stored",
+        ]);
 
 const EXAMPLE: &str = "\
 type: file

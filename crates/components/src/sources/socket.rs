@@ -36,7 +36,20 @@ pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP,
     .ignores(&[Ignored {
         key: "shutdown_timeout_secs",
         why: "a drain delivers what was read, and closes connections at once",
-    }]);
+    }])
+    .counts(&[
+        "records_malformed",
+        "connections_opened",
+        "connections_closed",
+        "connections_failed",
+        "connections_refused",
+        "accepts_failed",
+        "frames_oversize",
+        "frames_cut_off",
+        "bytes_read",
+        "packets_read",
+        "packets_dropped_by_kernel",
+    ]);
 
 const EXAMPLE: &str = "\
 type: socket

@@ -79,6 +79,11 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         self.sink.poll_memory(task)
     }
 
+    /// Gives that memory back.
+    pub(super) fn release(&mut self) {
+        self.sink.release();
+    }
+
     /// Whether nothing is in line any more.
     pub(super) fn is_done(&self) -> bool {
         self.pending.is_empty()

@@ -55,11 +55,12 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
 
     /// Goes on with the deliveries under way.
     fn drive(&mut self, task: &mut Context<'_>) {
-        while let Poll::Ready(Some((delivery, ended))) = self.busy.poll_next_unpin(task) {
+        while let Poll::Ready(Some((mut delivery, ended))) = self.busy.poll_next_unpin(task) {
             if let Err(ended) = ended {
                 self.ended = Some(ended);
             }
             if delivery.is_done() && !delivery.has_letters() {
+                delivery.release();
                 self.free.push(delivery);
             } else {
                 self.stopped.push(delivery);
@@ -107,7 +108,12 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
                 self.stopped.push(delivery);
             }
             sent?;
-            if delivery.is_done() { self.free.push(delivery) } else { self.start(delivery) }
+            if delivery.is_done() {
+                delivery.release();
+                self.free.push(delivery);
+            } else {
+                self.start(delivery);
+            }
         }
         Ok(())
     }

@@ -45,8 +45,7 @@ pub(super) fn run(real_time: bool, check: impl Future<Output = Checked>) -> Chec
 /// A memory pool, and a pipeline under construction that may have so much of it.
 pub(super) fn builder(limit: Bytes) -> (Budget, PipelineBuilder) {
     let memory = Budget::new(mib(256));
-    let builder =
-        Pipeline::builder("under-test").budget_within(&memory, limit).batch(Weight::new(READ, kib(64).get()));
+    let builder = Pipeline::builder("under-test").budget_within(&memory, limit).batch(Weight::new(READ, kib(64).get()));
     (memory, builder)
 }
 

@@ -7,8 +7,8 @@ use tidegate_flow::{Budget, Bytes, NackKind, Outcome};
 use tidegate_runtime::{PipelineEnd, Report, Running};
 
 use super::bed::{
-    AMPLE, LONG, MOMENTS, balanced, builder, drain, held, outcomes, reserved, rest, run, same, same_metrics, start, taken,
-    until, wait,
+    AMPLE, LONG, MOMENTS, balanced, builder, drain, held, outcomes, reserved, rest, run, same, same_metrics, start,
+    taken, until, wait,
 };
 use super::{Receiving, SOME, Script, SinkComponent, Traffic, Wired};
 use crate::check::{Check, Checked, Unmet, ensure};
@@ -71,15 +71,15 @@ impl<S: SinkComponent> Bed<S> {
         let report = wait(self.running).await?;
         balanced(&report.ledger, &self.memory)?;
         let delivered = report.ledger.total().ended.get(Outcome::Delivered).get();
-        arrive(&self.run, delivered).await?;
+        arrive::<S>(&self.run, delivered).await?;
         Ok((self.run.received(), report))
     }
 }
 
 /// Waits until the receiver has so many: what the kernel has accepted for it is on its way.
-async fn arrive(run: &impl Receiving, records: u64) -> Checked {
+async fn arrive<S: SinkComponent>(run: &S::Run, records: u64) -> Checked {
     let what = format!("{records} delivered records to arrive");
-    until(true, &what, || run.received().len() as u64 >= records).await
+    until(S::REAL_TIME, &what, || run.received().len() as u64 >= records).await
 }
 
 fn texts<T: Traffic>(records: u64) -> Vec<String> {
@@ -126,10 +126,10 @@ pub fn c2_a_stop_at_any_moment_returns_everything<S: SinkComponent>() -> Checked
             }
             let report = running.stop().await;
             // What was handed to a thread gives its memory back when that is done.
-            until(true, "memory to be given back", || memory.used().is_zero()).await?;
+            until(S::REAL_TIME, "memory to be given back", || memory.used().is_zero()).await?;
             balanced(&report.ledger, &memory)
                 .map_err(|unmet| Unmet::Failed(format!("stopped after {turns} turns: {unmet}")))?;
-            arrive(&run, report.ledger.total().ended.get(Outcome::Delivered).get()).await
+            arrive::<S>(&run, report.ledger.total().ended.get(Outcome::Delivered).get()).await
         })?;
     }
     Ok(())
@@ -185,7 +185,7 @@ pub fn c4_drains_what_it_has<S: SinkComponent>() -> Checked {
         let report = drain(bed.running, LONG / 2).await?;
         ensure!(report.end == PipelineEnd::Completed, "drained with a willing receiver, it {}", report.end);
         balanced(&report.ledger, &bed.memory)?;
-        arrive(&bed.run, report.ledger.total().ended.get(Outcome::Delivered).get()).await
+        arrive::<S>(&bed.run, report.ledger.total().ended.get(Outcome::Delivered).get()).await
     })
 }
 
@@ -202,7 +202,7 @@ pub fn c4_a_drain_ends_by_its_deadline<S: SinkComponent>() -> Checked {
         rest(S::REAL_TIME, "a record to be taken", || taken(&view.ledger(), "sink")).await?;
         let report = drain(running, Duration::from_millis(50)).await?;
         run.hold(false);
-        until(true, "memory to be given back", || memory.used().is_zero()).await?;
+        until(S::REAL_TIME, "memory to be given back", || memory.used().is_zero()).await?;
         balanced(&report.ledger, &memory)
     })
 }

@@ -7,7 +7,8 @@ use tidegate_flow::{Budget, Bytes, Outcome};
 use tidegate_runtime::{PipelineEnd, Report, Running};
 
 use super::bed::{
-    AMPLE, LONG, MOMENTS, balanced, builder, drain, outcomes, reserved, rest, run, same, same_metrics, start, until, wait,
+    AMPLE, LONG, MOMENTS, balanced, builder, drain, outcomes, reserved, rest, run, same, same_metrics, start, until,
+    wait,
 };
 use super::{Probe, READ, SourceComponent, WINDOW, Wired};
 use crate::check::{Check, Checked, Unmet, ensure};
@@ -60,7 +61,9 @@ impl<S: SourceComponent> Bed<S> {
         let (memory, builder) = builder(limit);
         let probe = Probe::new(held);
         let run = S::wire(&builder, probe.sink()).await;
-        Ok(Self { memory, probe, run, running: start(&builder)? })
+        let running = start(&builder)?;
+        S::started(&run, &running.view());
+        Ok(Self { memory, probe, run, running })
     }
 
     /// Takes everything that is offered, and gives what came.
@@ -111,7 +114,7 @@ pub fn c2_a_stop_at_any_moment_returns_everything<S: SourceComponent>() -> Check
             }
             let report = running.stop().await;
             // What was handed to a thread gives its memory back when that is done.
-            until(true, "memory to be given back", || memory.used().is_zero()).await?;
+            until(S::REAL_TIME, "memory to be given back", || memory.used().is_zero()).await?;
             drop(run);
             balanced(&report.ledger, &memory)
                 .map_err(|unmet| Unmet::Failed(format!("stopped after {turns} turns: {unmet}")))
@@ -164,7 +167,7 @@ pub fn c4_a_drain_ends_by_its_deadline<S: SourceComponent>() -> Checked {
         rest(S::REAL_TIME, "a record to be read", || view.ledger().total().accepted.get()).await?;
         let report = drain(running, Duration::from_millis(50)).await?;
         drop((run, probe));
-        until(true, "memory to be given back", || memory.used().is_zero()).await?;
+        until(S::REAL_TIME, "memory to be given back", || memory.used().is_zero()).await?;
         balanced(&report.ledger, &memory)
     })
 }

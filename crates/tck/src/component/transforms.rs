@@ -6,8 +6,8 @@ use tidegate_flow::{Budget, Bytes, Outcome};
 use tidegate_runtime::{PipelineEnd, Report, Running};
 
 use super::bed::{
-    AMPLE, LONG, MOMENTS, balanced, builder, drain, held, outcomes, reserved, rest, run, same, same_metrics, start, taken,
-    wait,
+    AMPLE, LONG, MOMENTS, balanced, builder, drain, held, outcomes, reserved, rest, run, same, same_metrics, start,
+    taken, wait,
 };
 use super::{Probe, READ, SOME, Script, TransformComponent, Wired};
 use crate::check::{Check, Checked, Unmet, ensure};
