@@ -158,12 +158,13 @@ Examples
         line: "controllers of concurrency compared in virtual time",
         missing: fuzz::missing,
         page: "\
-cargo xtask overload [--json] [--seeds N] [--controller X] [--scenario Y]
+cargo xtask overload [--json|--csv] [--seeds N] [--controller X] [--scenario Y]
 
 Runs the suite A to Q of crates/sim in a release build: all controllers on the same chances. Cells are goodput in percent
 of the best / median latency in ms / sends that came to nothing in percent.
 
   --json           one object a line: scenario, controller, name, value
+  --csv            one figure a line: scenario, controller, name, median, least, most
   --seeds N        this many seeds each (20)
   --controller X   this one alone, and the oracle
   --scenario Y     this one alone

@@ -7,7 +7,7 @@ use tidegate_components::options::Buffer;
 use tidegate_components::wiring::{Input, Layout, Node, Part, WireError, join};
 use tidegate_components::{SINKS, SOURCES, TRANSFORMS};
 use tidegate_flow::{FlowKind, Outcome, Weight, kib};
-use tidegate_runtime::testkit::{ended};
+use tidegate_runtime::testkit::ended;
 use tidegate_runtime::{Pipeline, Report};
 
 /// A node of this name, inputs (`node` or `node.output`) and configuration.

@@ -269,7 +269,8 @@ impl<'p> Assembly<'p> {
 fn sink_options<'a>(plan: &SinkPlan, dead_letters: Option<&'a Port<Items<Rec>>>) -> SinkOptions<'a, Items<Rec>> {
     let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(20), restarts: 10 };
     let timeout = (plan.timeout > 0).then(|| Duration::from_millis(plan.timeout));
-    let mut options = SinkOptions::default().policy(SinkPolicy { retries: RETRIES, backoff, timeout });
+    let mut options =
+        SinkOptions::default().policy(SinkPolicy { retries: RETRIES, backoff, timeout, ..SinkPolicy::default() });
     if let Some(port) = dead_letters {
         options = options.dead_letters(port);
     }

@@ -225,7 +225,11 @@ fn a_clock_that_is_set_back_stops_nothing() {
     world.settle(2);
     world.round();
     world.open();
-    assert_eq!(world.log().readers[0].position(), 2, "the cursor was saved although the clock stood before the last save");
+    assert_eq!(
+        world.log().readers[0].position(),
+        2,
+        "the cursor was saved although the clock stood before the last save"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `set`, as VRL has it but for one thing: an index that comes out of a record may not make an array of any length.
 
 use vrl::compiler::prelude::{
-    ArgumentList, Compiled, Context, Example, Expression, ExpressionError, Function,
-    FunctionCompileContext, FunctionExpression, Parameter, Resolved, TypeDef, TypeState,
+    ArgumentList, Compiled, Context, Example, Expression, ExpressionError, Function, FunctionCompileContext,
+    FunctionExpression, Parameter, Resolved, TypeDef, TypeState,
 };
 use vrl::path::OwnedValuePath;
 use vrl::stdlib::Set;

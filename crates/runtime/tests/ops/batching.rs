@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_flow::{EdgeSpec, Nack, Outcome, Weight, kib, mib};
+use tidegate_runtime::testkit::assert_balanced;
 use tidegate_runtime::{Accepted, BatchLimits, Branch, Class, Pipeline, PipelineBuilder, SourceOptions, sink, source};
 
 use crate::{NO_PAUSE, accepting, answering, complete, ended, flows, millis, timed};
@@ -252,7 +253,7 @@ async fn a_flush_empties_batchers_and_groups() {
     running.flush();
     tokio::time::sleep(millis(5)).await;
     assert_eq!(seen.rows(), [[0, 1]]);
-    crate::check(&running.wait().await);
+    assert_balanced(&running.wait().await);
     assert_eq!(seen.rows(), [vec![0, 1], vec![2]]);
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tidegate_flow::{EdgeSpec, OnFull, Outcome, Weight, kib};
+use tidegate_runtime::testkit::assert_balanced;
 use tidegate_runtime::{BatchLimits, Branch, Class, KillSwitch, Pipeline, PipelineEnd, SourceOptions, sink, source};
 
-use crate::{NO_PAUSE, accepting, check, complete, ended, flows, millis, run, timed};
+use crate::{NO_PAUSE, accepting, complete, ended, flows, millis, run, timed};
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_switch_ends_one_branch_and_what_it_had_taken_is_delivered() {

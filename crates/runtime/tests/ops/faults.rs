@@ -204,7 +204,7 @@ async fn pauses_can_be_scattered_and_what_the_receiver_asks_for_is_still_the_lea
     builder.source("count", source::iter(0..10_u64)).edge("out").sink_with("keep", sink, options);
     complete(&builder).await;
     let at = seen.millis();
-    let pauses: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let pauses: Vec<u128> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(pauses.len(), 40);
     assert!(pauses.iter().all(|pause| *pause <= 100_000), "{pauses:?}");
     assert!(pauses.iter().any(|pause| *pause < 40_000) && pauses.iter().any(|pause| *pause > 60_000), "{pauses:?}");

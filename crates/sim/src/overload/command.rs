@@ -10,6 +10,8 @@ use super::{report, suite};
 pub struct Options {
     /// Lines of JSON instead of tables.
     pub json: bool,
+    /// Lines of CSV instead of tables.
+    pub csv: bool,
     /// How many seeds.
     pub seeds: u64,
     /// Only this controller (and the oracle, which the score needs).
@@ -21,18 +23,20 @@ pub struct Options {
 }
 
 /// How it is used.
-pub const USAGE: &str = "usage: tidegate-sim overload [--json] [--seeds N] [--controller X] [--scenario Y]
+pub const USAGE: &str = "usage: tidegate-sim overload [--json|--csv] [--seeds N] [--controller X] [--scenario Y]
   --json           one object a line: scenario, controller, name, value
+  --csv            one figure a line: scenario, controller, name, median, least, most
   --seeds N        how many seeds each (20)
   --controller X   this one alone, and the oracle
   --scenario Y     this one alone, or all whose name begins with Y and a dash";
 
 /// Reads the options; nothing where they make no sense.
 pub fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { json: false, seeds: 20, controller: None, scenario: None, shares: false };
+    let mut options = Options { json: false, csv: false, seeds: 20, controller: None, scenario: None, shares: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => options.json = true,
+            "--csv" => options.csv = true,
             "--shares" => options.shares = true,
             "--seeds" => options.seeds = args.next()?.parse().ok().filter(|seeds| *seeds > 0)?,
             "--controller" => options.controller = Some(args.next().filter(|name| NAMES.contains(&name.as_str()))?),
@@ -65,6 +69,9 @@ pub fn run(options: &Options) -> String {
     let scenarios = selected(options, suite::suite());
     let controllers = controllers(options);
     let table = Contest { scenarios: scenarios.clone(), controllers: controllers.clone(), seeds: options.seeds }.run();
+    if options.csv {
+        return report::csv(&table);
+    }
     if options.json {
         return report::json(&table, &scenarios, &controllers, true);
     }

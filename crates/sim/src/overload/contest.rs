@@ -7,7 +7,7 @@ use std::thread;
 
 use super::measure::{Figures, quantile};
 use super::scenario::Scenario;
-use super::{wide, world};
+use super::world;
 
 /// Which runs.
 #[derive(Clone, Debug)]
@@ -82,8 +82,7 @@ impl Contest {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some((scenario, controller, seed)) = runs.get(at) else { return };
                         let book = world::run(scenario, controller, *seed);
-                        let mut figures = book.figures(scenario, best[scenario.name.as_str()]);
-                        figures.extend(wide::figures(scenario, &book));
+                        let figures = book.figures(scenario, best[scenario.name.as_str()]);
                         if let Ok(mut seen) = seen.lock() {
                             seen.push((at, figures));
                         }

@@ -2,12 +2,9 @@
 
 use tidegate_control::Answer;
 
-use super::caller::{Caller, Ending};
+use super::caller::Ending;
 use super::scenario::Scenario;
 use super::world::Call;
-
-/// How many looks at the limit are taken in one run.
-const LOOKS: f64 = 1200.0;
 
 /// Everything that is noted during a run.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +22,6 @@ pub(crate) struct Book {
     clients: Vec<Vec<Tally>>,
     /// Sends per call of the whole window.
     calls: u64,
-    /// Moment, limit, in flight: over all clients.
-    looks: Vec<(f64, f64, f64)>,
-    next_look: f64,
-    every: f64,
 }
 
 /// Counts of one tenant.
@@ -49,20 +42,8 @@ impl Book {
             from: scenario.warm_up,
             rtt: scenario.rtt(),
             clients: scenario.clients.iter().map(tenants).collect(),
-            every: scenario.seconds / LOOKS,
             ..Self::default()
         }
-    }
-
-    /// Time has passed: looks at the limits where one is due.
-    pub(crate) fn pass(&mut self, now: f64, callers: &[Caller]) {
-        if now < self.next_look {
-            return;
-        }
-        self.next_look = now + self.every;
-        let out: u32 = callers.iter().map(|caller| caller.in_flight).sum();
-        let limit: f64 = callers.iter().map(|caller| f64::from(caller.limit())).sum();
-        self.looks.push((now, limit, f64::from(out)));
     }
 
     pub(crate) fn offered(&mut self, now: f64, call: &Call) {
@@ -110,21 +91,6 @@ impl Book {
         if now >= self.from {
             self.wasted_seconds += seconds;
         }
-    }
-
-    /// Moment, limit, in flight.
-    pub(crate) fn looks(&self) -> &[(f64, f64, f64)] {
-        &self.looks
-    }
-
-    /// Moment and latency of each good answer.
-    pub(crate) fn good(&self) -> &[(f64, f64)] {
-        &self.good
-    }
-
-    /// Counts by client and tenant.
-    pub(crate) fn clients(&self) -> &[Vec<Tally>] {
-        &self.clients
     }
 
     /// The figures that every scenario has.

@@ -16,5 +16,4 @@ mod measure;
 mod oracle;
 mod report;
 mod server;
-mod wide;
 mod world;

@@ -165,7 +165,6 @@ impl World<'_> {
                 break;
             }
             self.now = when;
-            self.book.pass(seconds(when), &self.callers);
             self.handle(event);
         }
     }

@@ -146,7 +146,8 @@ pub(super) fn open<D: Disk>(
     let readers = readers
         .iter()
         .map(|name| {
-            let at = shared.lock().cursors.iter().find(|cursor| cursor.name == *name).map_or(next, |cursor| cursor.next);
+            let at =
+                shared.lock().cursors.iter().find(|cursor| cursor.name == *name).map_or(next, |cursor| cursor.next);
             Reader::new(disk.clone(), shared.clone(), identity, name, at)
         })
         .collect();
@@ -361,12 +362,7 @@ fn place_readers(readers: &[&str], saved: &Cursors, oldest: Seq) -> Result<Vec<C
 }
 
 /// Both cursor files, whole: those that are there, or new ones.
-fn saver<D: Disk>(
-    disk: &Arc<D>,
-    saved: Cursors,
-    cursors: &[Cursor],
-    durable: Seq,
-) -> Result<Saver<D>, OpenError> {
+fn saver<D: Disk>(disk: &Arc<D>, saved: Cursors, cursors: &[Cursor], durable: Seq) -> Result<Saver<D>, OpenError> {
     let names = disk.names().map_err(failed("list the log's files"))?;
     let mut saver = Saver { files: [None, None], saved, saved_at: 0, retry_at: None, trouble: None };
     for (slot, name) in NAMES.iter().enumerate() {

@@ -7,26 +7,26 @@ use std::sync::Arc;
 
 use tidegate_store::{Log, LogOptions, Read, Refused, Seq, SimulatedDisk};
 
-pub const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// The log under test, the disk it stands on, and a plain model: which payload has which number, what was said to be
 /// durable, and what was settled.
-pub struct World {
-    pub disk: SimulatedDisk,
-    pub options: LogOptions,
-    pub log: Option<Log<SimulatedDisk>>,
-    pub now: u64,
+pub(crate) struct World {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) options: LogOptions,
+    pub(crate) log: Option<Log<SimulatedDisk>>,
+    pub(crate) now: u64,
     /// Numbers are given out anew after a crash only to records that were never durable.
-    pub appended: BTreeMap<Seq, Vec<u8>>,
-    pub durable: Seq,
-    pub settled: Seq,
+    pub(crate) appended: BTreeMap<Seq, Vec<u8>>,
+    pub(crate) durable: Seq,
+    pub(crate) settled: Seq,
     /// The number below which the reader was moved on purpose.
-    pub given_up: Seq,
+    pub(crate) given_up: Seq,
     count: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, options: LogOptions) -> Self {
+    pub(crate) fn new(seed: u64, options: LogOptions) -> Self {
         let disk = SimulatedDisk::new(seed);
         let mut world = Self {
             disk,
@@ -44,15 +44,15 @@ impl World {
     }
 
     /// Small segments, so that a few appends fill several.
-    pub fn small() -> LogOptions {
+    pub(crate) fn small() -> LogOptions {
         LogOptions::new(LogOptions::MIN_SIZE_BYTES).segment_bytes(4096).memory_bytes(16 << 10)
     }
 
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         assert!(self.try_open(), "the disk does not fail here");
     }
 
-    pub fn try_open(&mut self) -> bool {
+    pub(crate) fn try_open(&mut self) -> bool {
         self.log = None;
         match Log::open(self.disk.clone(), self.options.clone(), &["r"], self.now) {
             Ok(log) => {
@@ -68,11 +68,11 @@ impl World {
         }
     }
 
-    pub fn log(&mut self) -> &mut Log<SimulatedDisk> {
+    pub(crate) fn log(&mut self) -> &mut Log<SimulatedDisk> {
         self.log.as_mut().unwrap()
     }
 
-    pub fn append(&mut self, bytes: usize) -> Result<Seq, Refused> {
+    pub(crate) fn append(&mut self, bytes: usize) -> Result<Seq, Refused> {
         self.count += 1;
         let mut payload = self.count.to_le_bytes().to_vec();
         payload.resize(bytes.max(8), (self.count % 251) as u8);
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// One round of the committer, after the time of the group commit.
-    pub fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         self.now += SECOND / 100;
         let now = self.now;
         let log = self.log();
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Reads at most this many batches, compares each, and returns the number after the last.
-    pub fn read(&mut self, most: usize) -> Seq {
+    pub(crate) fn read(&mut self, most: usize) -> Seq {
         let mut read = 0;
         while read < most {
             let before = self.log().readers[0].position();
@@ -114,19 +114,19 @@ impl World {
         self.log().readers[0].position()
     }
 
-    pub fn settle(&mut self, until: Seq) {
+    pub(crate) fn settle(&mut self, until: Seq) {
         self.log().readers[0].settle(until);
         self.settled = self.settled.max(until);
     }
 
     /// Reads everything, which must reach what was said to be durable.
-    pub fn read_all(&mut self) {
+    pub(crate) fn read_all(&mut self) {
         let end = self.read(usize::MAX);
         assert!(end >= self.durable, "read up to {end}, durable up to {}", self.durable);
     }
 
     /// Reopens on what the crash left, and checks that nothing that was durable is missing.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.log = None;
         self.disk.crash();
         self.open();

@@ -4,9 +4,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::process::Child;
 use super::parts::{free_address, remap_pipeline};
 use super::{Bench, Outcome, float};
+use crate::process::Child;
 use crate::shell::{self, Fail};
 
 /// How long the program is left alone before its memory is looked at.

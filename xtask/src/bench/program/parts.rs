@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Child, Cost, poll};
 use super::{Bench, Flow, Outcome, float};
+use crate::process::{Child, Cost, poll};
 use crate::rig::RECORD_BYTES;
 use crate::shell::{self, Fail};
 

@@ -3,9 +3,9 @@
 
 use std::process::{Command, Stdio};
 
-use crate::process::Child;
 use super::parts::{Middle, free_address, kept_of, text, wait_for_listener};
 use super::{Bench, Outcome};
+use crate::process::Child;
 use crate::shell::Fail;
 
 /// A program that can take the place of ours between TCP and TCP.
