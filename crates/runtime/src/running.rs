@@ -24,8 +24,8 @@ use crate::report::{PipelineEnd, Report, StageReport};
 use crate::stage::StageEnd;
 
 use self::alarm::Alarm;
-pub(crate) use self::holdings::{Holding, Holdings};
 pub use self::holdings::HoldingFacts;
+pub(crate) use self::holdings::{Holding, Holdings};
 pub use self::replace::NewStep;
 
 /// What is known of a pipeline when it starts.

@@ -294,7 +294,7 @@ impl<const FAULT: u8> TransformComponent for FaultyTransform<FAULT> {
 
 finds! { transforms, FaultyTransform:
     transform_drops_without_settling: DROPS_WITHOUT_SETTLING, c3_settles_each_record_once;
-    transform_settles_too_early: SETTLES_TOO_EARLY, c2_a_stop_at_any_moment_returns_everything;
+    transform_settles_too_early: SETTLES_TOO_EARLY, c1_takes_no_more_than_it_has_room_for;
     transform_leaks_its_batches: LEAKS_ITS_BATCHES, c2_a_lost_consumer_returns_everything c4_drains_what_it_has;
     transform_keeps_many: KEEPS_MANY, c1_takes_no_more_than_it_has_room_for;
     transform_is_different_each_time: IS_DIFFERENT_EACH_TIME, c8_same_input_same_result;

@@ -59,6 +59,8 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
     "requests_refused_early",
     "requests_malformed",
     "requests_too_large",
+    "requests_late",
+    "requests_broken",
     "requests_timed_out",
     "records_possibly_duplicated",
     "bytes_read",

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::world::{Folder, Objects, Plug, World, node, part, wire};
+use crate::world::{Folder, Objects, Plug, World, node, sink_part, wire};
 
 /// In the order of the list.
 pub(crate) const CHECKED: &[&str] = &["blackhole", "console", "dead_letters", "file", "http", "socket"];
@@ -29,7 +29,7 @@ fn declared(kind: &str) -> Vec<String> {
 
 fn attach(builder: &PipelineBuilder, source: ScriptSource<Objects>, config: Value, folder: Folder) -> World {
     let nodes =
-        vec![node("source", &[], Part::Source(Box::new(Plug(source)))), node("sink", &["source"], part(config))];
+        vec![node("source", &[], Part::Source(Box::new(Plug(source)))), node("sink", &["source"], sink_part(config))];
     wire(builder, nodes, "sink", folder)
 }
 

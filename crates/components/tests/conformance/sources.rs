@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
-use crate::world::{Folder, Objects, Plug, World, free_port, node, part, wire};
+use crate::world::{Folder, Objects, Plug, World, free_port, node, source_part, wire};
 
 /// In the order of the list.
 pub(crate) const CHECKED: &[&str] = &["demo_logs", "file", "http_server", "internal_metrics", "socket", "stdin"];
@@ -26,7 +26,8 @@ fn declared(kind: &str, other_mode: &[&str]) -> Vec<String> {
 }
 
 fn attach(builder: &PipelineBuilder, sink: ProbeSink<Objects>, config: Value, folder: Folder) -> World {
-    let nodes = vec![node("source", &[], part(config)), node("sink", &["source"], Part::Sink(Box::new(Plug(sink))))];
+    let nodes =
+        vec![node("source", &[], source_part(config)), node("sink", &["source"], Part::Sink(Box::new(Plug(sink))))];
     wire(builder, nodes, "source", folder)
 }
 

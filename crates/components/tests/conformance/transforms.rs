@@ -6,7 +6,7 @@ use tidegate_components::wiring::Part;
 use tidegate_runtime::PipelineBuilder;
 use tidegate_tck::component::{ProbeSink, ScriptSource, TransformComponent};
 
-use crate::world::{Folder, Objects, Plug, World, node, part, wire};
+use crate::world::{Folder, Objects, Plug, World, node, transform_part, wire};
 
 /// In the order of the list.
 pub(crate) const CHECKED: &[&str] = &["dedupe", "filter", "remap", "route", "sample", "throttle"];
@@ -33,7 +33,7 @@ macro_rules! transform {
                 let config: Value = $config;
                 let nodes = vec![
                     node("source", &[], Part::Source(Box::new(Plug(source)))),
-                    node("subject", &["source"], part(config)),
+                    node("subject", &["source"], transform_part(config)),
                     node("sink", &[$($input),+], Part::Sink(Box::new(Plug(sink)))),
                 ];
                 wire(builder, nodes, "subject", Folder::new())
@@ -62,7 +62,7 @@ transform! {
     Route, route, "route", ["subject.even", "subject.three", "subject._unmatched"],
     json!({"type": "route", "route": {"even": "mod(to_int!(.n), 2) == 0", "three": "mod(to_int!(.n), 3) == 0"}})
 }
-transform! { Sample, sample, "sample", ["subject"], json!({"type": "sample", "rate": 3, "key_field": "{{ key }}"}) }
+transform! { Sample, sample, "sample", ["subject"], json!({"type": "sample", "rate": 3, "key_field": ".key"}) }
 transform! {
     Throttle, throttle, "throttle", ["subject"],
     json!({"type": "throttle", "threshold": 5, "window_secs": 1, "key_field": "{{ key }}"})

@@ -75,19 +75,20 @@ impl SinkConfig for Plug<ProbeSink<Objects>> {
     }
 }
 
-/// A component from its configuration with `type`.
-pub(crate) fn part(mut config: Value) -> Part {
-    let kind = config.as_object_mut().unwrap().remove("type").unwrap();
-    let mut from = <dyn erased_serde::Deserializer<'_>>::erase(config);
-    if let Some(found) = SOURCES.iter().find(|known| known.name == kind) {
-        return Part::Source((found.parse)(&mut from).unwrap());
-    }
-    if let Some(found) = TRANSFORMS.iter().find(|known| known.name == kind) {
-        return Part::Transform((found.parse)(&mut from).unwrap());
-    }
-    let found = SINKS.iter().find(|known| known.name == kind).unwrap();
-    Part::Sink((found.parse)(&mut from).unwrap())
+/// A component of one of the lists, from its configuration with `type`.
+macro_rules! part {
+    ($name:ident, $list:ident, $part:ident) => {
+        pub(crate) fn $name(mut config: Value) -> Part {
+            let kind = config.as_object_mut().unwrap().remove("type").unwrap();
+            let mut from = <dyn erased_serde::Deserializer<'_>>::erase(config);
+            Part::$part(($list.iter().find(|known| known.name == kind).unwrap().parse)(&mut from).unwrap())
+        }
+    };
 }
+
+part!(source_part, SOURCES, Source);
+part!(transform_part, TRANSFORMS, Transform);
+part!(sink_part, SINKS, Sink);
 
 /// A node behind an edge of the kit's size.
 pub(crate) fn node(name: &str, inputs: &[&str], part: Part) -> Node {

@@ -85,6 +85,8 @@ pub fn c1_takes_no_more_than_it_has_room_for<T: TransformComponent>() -> Checked
         rest(false, "a record to be taken", || taken(&view.ledger(), "subject")).await?;
         let (held, most) = (held(&view.ledger(), "subject"), T::MAY_HOLD + READ);
         ensure!(held <= most, "nobody takes its output, and it holds {held} records; it declares {most}");
+        let delivered = view.ledger().total().ended.get(Outcome::Delivered).get();
+        ensure!(delivered == 0, "nobody takes its output, and {delivered} records count as delivered");
         let (_, report) = bed.finish().await?;
         let accepted = report.ledger.total().accepted.get();
         ensure!(accepted == 4 * SOME, "of {} records {accepted} were read in the end", 4 * SOME);
