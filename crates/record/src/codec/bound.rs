@@ -60,13 +60,13 @@ fn around(row: &Row<'_>) -> usize {
     head.len() + tail.len()
 }
 
-/// The bytes that quoting adds to a message: for each control character at most five, for each quote and backslash one,
-/// and for each byte that is no UTF-8 two.
+/// The bytes that quoting adds to a message: for each control character five, or one where it has a short
+/// form, for each quote and backslash one, and for each byte that is no UTF-8 two.
 fn escapes(row: &Row<'_>) -> usize {
     let text = row.bytes();
     let special = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 1,
         0..=0x1F => 5,
-        b'"' | b'\\' => 1,
         _ => 0,
     };
     let escaped: usize = text.iter().map(|byte| special(*byte)).sum();
