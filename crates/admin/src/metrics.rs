@@ -245,6 +245,21 @@ pub static METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "tidegate_holding",
+        unit: Some(Unit::Bytes),
+        help: "What a stage holds outside of edges, by purpose: reserved, used now, the most that was used",
+        shape: Shape::Gauge,
+        labels: &["stage", "purpose", "part"],
+        rows: |scene, rows| {
+            for holding in scene.view.holdings() {
+                let parts = [("reserved", holding.reserved), ("used", holding.used), ("peak", holding.peak)];
+                parts.into_iter().for_each(|(part, bytes)| {
+                    rows(&[&holding.stage, holding.what, part], float(bytes.get()));
+                });
+            }
+        },
+    },
+    Metric {
         name: "tidegate_stalls",
         unit: None,
         help: "Stalls that are going on: work that waits, does not move and has no known cause",

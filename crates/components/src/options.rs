@@ -13,8 +13,8 @@ pub use self::acknowledgements::{Acknowledgements, Healthcheck};
 pub use self::batch::Batch;
 pub use self::buffer::{Buffer, BufferType, WhenFull};
 pub use self::codec::{
-    Decoding, DecodingCodec, Encoding, EncodingCodec, Framing, FramingMethod, NewlineDelimited, SinkFraming,
-    SinkFramingMethod,
+    CharacterDelimited, Decoding, DecodingCodec, Encoding, EncodingCodec, Framing, FramingMethod, LengthDelimited,
+    NewlineDelimited, SinkDelimiter, SinkFraming, SinkFramingMethod,
 };
 pub use self::request::{Concurrency, Request};
 pub use self::retry::{JitterMode, Retry};

@@ -7,4 +7,5 @@ pub mod file;
 pub mod http;
 pub mod socket;
 
+mod desk;
 mod encode;

@@ -1,5 +1,6 @@
 //! Codecs: rows to bytes ([`Encoder`]), and bytes to fewer bytes and back ([`compress`]).
 
+mod bound;
 pub mod compress;
 mod encode;
 

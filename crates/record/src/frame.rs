@@ -8,15 +8,21 @@
 //! |---|---|---|
 //! | [`Framing::NewlineDelimited`] | what stands between two newlines, without a `\r` before them; empty ones are dropped | longer than `max_length`: skipped up to the next newline, and counted |
 //! | [`Framing::CharacterDelimited`] | the same with another byte; empty ones are dropped, a `\r` is kept | the same |
+//! | [`Framing::OctetCounting`] | as many bytes as the decimal number before it says, with a blank between (RFC 6587); what begins with no number is a line | as many bytes are skipped, and counted |
+//! | [`Framing::LengthDelimited`] | as many bytes as the four before it say, big-endian | the same |
 //! | [`Framing::Bytes`] | whatever one read gave (a packet of UDP, a body) | the same |
 //!
-//! The end of the stream ends the last frame too. Bytes are not looked at: what is no UTF-8 stays as it is.
+//! The end of the stream ends the last frame too, but for one that says how long it is and is not: that is counted as cut
+//! off. Bytes are not looked at: what is no UTF-8 stays as it is.
+
+mod counted;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_flow::{Slab, SlabBuf};
 
+use self::counted::Step;
 use crate::origin::Origin;
 use crate::row::Form;
 use crate::rows::Rows;
@@ -32,6 +38,10 @@ pub enum Framing {
     NewlineDelimited,
     /// Frames that end with this byte.
     CharacterDelimited(u8),
+    /// Frames with their length as a decimal number and a blank before them (RFC 6587).
+    OctetCounting,
+    /// Frames with their length as four bytes before them, big-endian.
+    LengthDelimited,
     /// Each read is a frame.
     Bytes,
 }
@@ -54,20 +64,29 @@ pub struct Framer {
     skips: bool,
     /// How many bytes of the buffer were searched before.
     seen: usize,
+    /// Of a frame that says how long it is, and is too long: how much of it is still to come.
+    left: usize,
     oversize: u64,
+    cut_off: u64,
 }
 
 impl Framer {
     /// A framer at the begin of a stream. `max_length` (at least 1) counts the bytes of a frame without its delimiter.
     #[must_use]
     pub fn new(framing: Framing, max_length: usize) -> Self {
-        Self { framing, max_length: max_length.max(1), skips: false, seen: 0, oversize: 0 }
+        Self { framing, max_length: max_length.max(1), skips: false, seen: 0, left: 0, oversize: 0, cut_off: 0 }
     }
 
     /// Frames skipped so far because they were too long.
     #[must_use]
     pub fn oversize(&self) -> u64 {
         self.oversize
+    }
+
+    /// Frames so far that a stream ended in the middle of, where frames say how long they are.
+    #[must_use]
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off
     }
 
     /// The longest frame, in bytes.
@@ -80,6 +99,9 @@ impl Framer {
     /// again, however slowly a frame arrives.
     #[must_use]
     pub fn is_due(&mut self, buffer: &[u8]) -> bool {
+        if self.is_counted() {
+            return self.is_counted_due(buffer);
+        }
         let Some(delimiter) = self.delimiter() else { return !buffer.is_empty() };
         let from = self.seen.min(buffer.len());
         match memchr::memrchr(delimiter, &buffer[from..]) {
@@ -118,6 +140,9 @@ impl Framer {
     #[must_use]
     pub fn cut_some(&mut self, slab: &Slab, origin: &Arc<Origin>, rows: &mut Rows, most: usize) -> Rest {
         self.seen = 0;
+        if self.is_counted() {
+            return self.cut_counted(slab, origin, rows, most);
+        }
         let Some(delimiter) = self.delimiter() else {
             self.push_whole(slab, origin, rows);
             return Rest::Partial(Slab::default());
@@ -142,17 +167,49 @@ impl Framer {
     /// The stream has ended: cuts what is left, the last frame included, though no delimiter follows it.
     pub fn finish(&mut self, slab: &Slab, origin: &Arc<Origin>, rows: &mut Rows) {
         let rest = self.cut(slab, origin, rows);
+        self.seen = 0;
+        if self.is_counted() {
+            if let Some(frame) = self.finish_counted(&rest).filter(|frame| !frame.is_empty()) {
+                rows.push_ranges(&rest, Form::Message, origin, std::iter::once(frame));
+            }
+            return;
+        }
         if !std::mem::take(&mut self.skips) {
             self.push_whole(&rest, origin, rows);
         }
+    }
+
+    fn cut_counted(&mut self, slab: &Slab, origin: &Arc<Origin>, rows: &mut Rows, most: usize) -> Rest {
+        let (before, mut at) = (rows.len(), 0);
+        let frames = std::iter::from_fn(|| {
+            loop {
+                match self.step(slab, at) {
+                    Step::Frame(frame, end) => {
+                        at = end;
+                        if !frame.is_empty() {
+                            return Some(frame);
+                        }
+                    }
+                    Step::Skipped(end) => at = end,
+                    Step::Partial => return None,
+                }
+            }
+        });
+        rows.push_ranges(slab, Form::Message, origin, frames.take(most));
+        let rest = slab.slice(at..);
         self.seen = 0;
+        if rows.len() - before == most && self.is_counted_due(&rest) {
+            self.seen = 0;
+            return Rest::Uncut(rest);
+        }
+        Rest::Partial(rest)
     }
 
     fn delimiter(&self) -> Option<u8> {
         match self.framing {
             Framing::NewlineDelimited => Some(b'\n'),
             Framing::CharacterDelimited(byte) => Some(byte),
-            Framing::Bytes => None,
+            Framing::OctetCounting | Framing::LengthDelimited | Framing::Bytes => None,
         }
     }
 

@@ -11,9 +11,11 @@ mod outlet;
 mod pool;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidegate_flow::{Meta, Nack, Payload};
+use tidegate_flow::{Account, Meta, Nack, Payload};
 
 use crate::context::Backoff;
 
@@ -40,11 +42,36 @@ impl Accepted {
     }
 }
 
+/// What a sink is given when its pipeline starts.
+#[derive(Clone, Debug)]
+pub struct SinkContext {
+    /// The name of its stage.
+    pub name: Arc<str>,
+    /// Pays for what deliveries hold beside their batches, such as encode buffers: what
+    /// [`SinkOptions::encoding`](crate::SinkOptions::encoding) reserved, and beyond that what floats. The sinks of a pool
+    /// share it.
+    pub holding: Account,
+}
+
 /// Where records leave the pipeline.
 ///
 /// `Ok` means **accepted**: the record is the receiver's now, and the source may acknowledge it. A sink never retries,
 /// batches or times out by itself; that is the runtime's part, configured the same way everywhere.
 pub trait Sink<P: Payload>: Send + 'static {
+    /// Called once, before everything else: what the pipeline gives the sink to work with.
+    fn open(&mut self, _cx: SinkContext) {}
+
+    /// Completes when the sink has the memory that a delivery takes, which it then keeps for the next one: its lease is
+    /// taken together with the permit to deliver, before any input is, so that no more is under way than there is memory
+    /// for. What the plan reserved must be enough for one sink of a pool, or nothing would ever be delivered.
+    fn poll_memory(&mut self, _task: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Called on a sink of a pool when what it was given is settled: it gives back the memory that
+    /// [`poll_memory`](Self::poll_memory) took, so that none of them keeps it from another.
+    fn release(&mut self) {}
+
     /// Delivers a batch. Rows that were not accepted are tried again, bisected, or dead-lettered, so a sink leaves them
     /// in `payload`. One that takes the rows out gives this up: whatever it then refuses goes back to its source at
     /// once (all rows, where it answers with an error, panics or is cut short by its time limit). `meta` says how old

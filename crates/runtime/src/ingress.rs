@@ -87,6 +87,12 @@ pub trait Source: Send + 'static {
         None
     }
 
+    /// The same for work that is worth several tasks, so that it can use several cores. Default: the one
+    /// [`companion`](Source::companion), or none.
+    fn companions(&mut self, closing: &Intake) -> Vec<Companion> {
+        self.companion(closing.clone()).into_iter().collect()
+    }
+
     /// Waits until something can be read, or nothing more will come.
     ///
     /// # Errors

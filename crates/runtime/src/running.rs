@@ -1,6 +1,7 @@
 //! A pipeline at work: [`Running`], its ledger, its bottleneck, and how it is stopped.
 
 mod alarm;
+mod holdings;
 mod replace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use crate::report::{PipelineEnd, Report, StageReport};
 use crate::stage::StageEnd;
 
 use self::alarm::Alarm;
+pub use self::holdings::HoldingFacts;
+pub(crate) use self::holdings::{Holding, Holdings};
 pub use self::replace::NewStep;
 
 /// What is known of a pipeline when it starts.
@@ -33,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) graph: Graph,
     pub(crate) stages: Vec<StageProbe>,
     pub(crate) edges: Vec<EdgeHandle>,
+    pub(crate) holdings: Holdings,
     pub(crate) kill: KillSwitch,
     pub(crate) stall_after: Duration,
     pub(crate) watch_every: Duration,
@@ -41,12 +45,12 @@ pub(crate) struct Parts {
 /// How long an aborted pipeline waits for user code: a stage that blocks its thread, a committer that does not answer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How to look at one source, the task that reports to it, and the one that works beside it.
+/// How to look at one source, the task that reports to it, and those that work beside it.
 pub(crate) struct SourceTask {
     pub(crate) stage: StageId,
     pub(crate) probe: Arc<dyn SourceProbe>,
     pub(crate) settle: SettleFuture,
-    pub(crate) companion: Option<Companion>,
+    pub(crate) companions: Vec<Companion>,
 }
 
 /// A pipeline at work. Dropping it aborts every stage; what is in flight is then abandoned.
@@ -104,9 +108,9 @@ impl Running {
 
     /// Starts what tells a source, and what works beside it.
     fn settle(&mut self, source: SourceTask) {
-        let SourceTask { stage, probe, settle, companion } = source;
+        let SourceTask { stage, probe, settle, companions } = source;
         let name = &self.view.parts.stages[stage.index()].name;
-        for task in [Some(settle), companion].into_iter().flatten() {
+        for task in std::iter::once(settle).chain(companions) {
             self.settlers.push(tokio::spawn(self.alarm.clone().watch_settling(Arc::clone(name), task)));
         }
         let mut rows = self.view.lives();
@@ -320,6 +324,12 @@ impl View {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.parts.budget
+    }
+
+    /// What each stage holds outside of edges, as the plan named it, in the order of the stages.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<HoldingFacts> {
+        self.parts.holdings.facts()
     }
 
     /// The time since the pipeline started.

@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidegate_flow::{Batch, Bytes, EdgeSpec, Items, Meta, Nack, Outcome, Weight, kib};
+use tidegate_flow::{Account, Batch, Bytes, EdgeSpec, Items, Lease, Meta, Nack, Outcome, Weight, kib};
 use tidegate_runtime::records::records;
 use tidegate_runtime::{
-    Accepted, BatchLimits, BoxTransform, NewStep, Pipeline, ReplaceError, Report, Running, Sink, SinkOptions,
-    SinkPolicy, StageContext, Step, Transform, sink, source,
+    Accepted, BatchLimits, BoxTransform, NewStep, Pipeline, ReplaceError, Report, Running, Sink, SinkContext,
+    SinkOptions, SinkPolicy, StageContext, Step, Transform, sink, source,
 };
 use tokio::time::sleep;
 
@@ -164,6 +165,103 @@ async fn a_delivery_that_does_not_end_is_cut_short_after_the_grace() {
     assert_eq!(before.elapsed(), tidegate_runtime::handover::GRACE);
     let report = finished(running).await;
     assert!(seen.lock().unwrap().iter().map(|(_, n)| *n).eq(0..1_000), "{report}");
+}
+
+/// Holds memory for each delivery, as much as it says; none is ever enough for one that is greedy.
+struct Paying {
+    to: Noting,
+    bytes: Bytes,
+    is_greedy: bool,
+    account: Option<Account>,
+    lease: Lease,
+}
+
+fn paying(number: u32, bytes: Bytes, is_greedy: bool, seen: &Seen) -> Paying {
+    Paying { to: noting(number, 5, seen), bytes, is_greedy, account: None, lease: Lease::none() }
+}
+
+impl Sink<Numbers> for Paying {
+    fn open(&mut self, cx: SinkContext) {
+        assert_eq!(&*cx.name, "out");
+        self.account = Some(cx.holding);
+    }
+
+    fn poll_memory(&mut self, _task: &mut Context<'_>) -> Poll<()> {
+        if self.is_greedy {
+            return Poll::Pending;
+        }
+        if self.lease.bytes().is_zero() {
+            self.lease = self.account.as_ref().and_then(|account| account.try_lease(self.bytes)).unwrap();
+        }
+        Poll::Ready(())
+    }
+
+    fn release(&mut self) {
+        self.lease = Lease::none();
+    }
+
+    async fn deliver(&mut self, payload: &mut Numbers, meta: &Meta) -> Result<Accepted, Nack> {
+        assert_eq!(self.lease.bytes(), self.bytes, "its memory was taken before its input");
+        self.to.deliver(payload, meta).await
+    }
+}
+
+/// Puts one sink into the place "out", or a pool of them, which encode into so much.
+async fn replace_paying(running: &mut Running, mut sinks: Vec<Paying>, encoding: Bytes) {
+    let builder = running.places();
+    let (_, flow) = builder.boxed_port::<Numbers>("out");
+    let options = stubborn().encoding(encoding);
+    match (sinks.pop(), sinks.is_empty()) {
+        (Some(sink), true) => flow.sink_with("out", sink, options),
+        (last, _) => {
+            sinks.extend(last);
+            flow.sink_pool("out", sinks, options);
+        }
+    }
+    running.replace::<Numbers>(&builder, &["out"], Vec::new()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_life_of_a_sink_pays_for_what_it_holds_itself() {
+    let seen = Seen::default();
+    let first = paying(0, kib(4), false, &seen);
+    let mut running = start(10_000, |flow| flow.sink_with("out", first, stubborn().encoding(kib(4))));
+    let held = |running: &Running| {
+        let holdings = running.holdings();
+        let encoding = holdings.into_iter().find(|held| &*held.stage == "out" && held.what == "encoding").unwrap();
+        (encoding.reserved, encoding.used)
+    };
+    sleep(Duration::from_millis(101)).await;
+    assert_eq!(held(&running), (kib(4), kib(4)));
+    for (number, size, bytes) in [(1, 1, kib(8)), (2, 3, kib(2)), (3, 3, kib(2)), (4, 1, kib(2))] {
+        let sinks = (0..size).map(|_| paying(number, bytes, false, &seen)).collect();
+        replace_paying(&mut running, sinks, bytes).await;
+        sleep(Duration::from_millis(101)).await;
+        let (reserved, used) = held(&running);
+        assert_eq!(reserved, bytes, "life {number}");
+        assert_eq!(used.get(), bytes.get() * size, "life {number}: nothing of the last one is left");
+    }
+    let view = running.view();
+    let report = finished(running).await;
+    assert_eq!(delivered(&report), 10_000);
+    assert!((0..5).all(|number| seen.lock().unwrap().iter().any(|(sink, _)| *sink == number)));
+    assert_eq!(view.budget().used(), Bytes::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sinks_that_wait_for_memory_make_way() {
+    for size in [1, 3] {
+        let seen = Seen::default();
+        let mut running = start(1_000, |flow| flow.sink_with("out", Dead, stubborn()));
+        let greedy = (0..size).map(|_| paying(1, kib(4), true, &seen)).collect();
+        replace_paying(&mut running, greedy, kib(4)).await;
+        sleep(Duration::from_secs(1)).await;
+        let before = tokio::time::Instant::now();
+        replace(&mut running, noting(2, 1, &seen)).await.unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO, "{size} sinks");
+        let report = finished(running).await;
+        assert!(seen.lock().unwrap().iter().map(|(_, n)| *n).eq(0..1_000), "{report}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

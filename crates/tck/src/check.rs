@@ -97,6 +97,11 @@ pub fn list_not_applicable(subject: &str, checks: &[Check]) {
     assert!(left_out < checks.len(), "{subject}: no check is applicable, so nothing was shown");
 }
 
+/// Whether checks only say if they are applicable.
+pub(crate) fn only_asks() -> bool {
+    ASKED_ONLY.get()
+}
+
 /// Runs a check in virtual time, on one thread; a panic or a hang is a failure.
 pub(crate) fn in_virtual_time(check: impl Future<Output = Checked>) -> Checked {
     if ASKED_ONLY.get() {
@@ -116,7 +121,7 @@ pub(crate) fn in_virtual_time(check: impl Future<Output = Checked>) -> Checked {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Unmet::Failed(panic_text(&*panic))))
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     format!("it panicked: {}", text.unwrap_or_else(|| "(no message)".to_owned()))

@@ -31,6 +31,8 @@ macro_rules! kind {
             pub ignored: &'static [Ignored],
             /// Keys of Vector that a file would mean something else without.
             pub lacking: &'static [Ignored],
+            /// The names of its counters beside the ledger, by mode where it has several.
+            pub metrics: &'static [&'static str],
             /// The schema of the configuration, without `type`, `inputs` and `buffer`.
             pub schema: fn(&mut SchemaGenerator) -> Schema,
             /// Reads the configuration from a map without `type`, `inputs` and `buffer`.
@@ -50,9 +52,17 @@ macro_rules! kind {
                     example,
                     ignored: &[],
                     lacking: &[],
+                    metrics: &[],
                     schema: |generator| generator.root_schema_for::<C>(),
                     parse: |from| Ok(Box::new(erased_serde::deserialize::<C>(from)?)),
                 }
+            }
+
+            /// With these counters beside the ledger.
+            #[must_use]
+            pub const fn counts(mut self, metrics: &'static [&'static str]) -> Self {
+                self.metrics = metrics;
+                self
             }
 
             /// With keys of Vector that have no effect here.

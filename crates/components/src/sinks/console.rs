@@ -6,16 +6,20 @@
 //! * **Settles** a batch as soon as it was written. One that was written in part when the stream failed goes back whole.
 //! * **Completes** with its input; when the reader of a pipe is gone, as if everyone downstream had gone.
 //! * **Fails** never: an error of the stream is tried again.
+//!
+//! Holds one encoded batch, 256 KiB, reserved.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, kib};
 use tidegate_record::codec::Encoder;
-use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
+use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blocking};
 
+use super::desk::Desk;
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::Rows;
 use crate::contract::{Check, SinkConfig, SinkKind, StartError};
@@ -65,6 +69,7 @@ const BATCH: BatchLimits = BatchLimits::records(4_096).bytes(kib(256));
 impl SinkConfig for Console {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
+        at.under("framing", |at| self.framing.check(at));
     }
 
     fn accepted(&self) -> &'static str {
@@ -77,7 +82,7 @@ impl SinkConfig for Console {
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let encoder = self.encoding.encoder(&self.framing);
-        let slot = with_fields(slot, &self.encoding).batch(BATCH);
+        let slot = with_fields(slot, &self.encoding).batch(BATCH).encoding(BATCH.bytes);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
         match self.target {
             Target::Stdout => slot.sink(policy, StreamSink::new(std::io::stdout(), encoder)),
@@ -91,29 +96,36 @@ impl SinkConfig for Console {
 struct StreamSink<W> {
     stream: Arc<Mutex<W>>,
     encoder: Encoder,
-    buffer: Vec<u8>,
+    desk: Desk,
     is_closed: bool,
 }
 
 impl<W: Write + Send + 'static> StreamSink<W> {
     fn new(stream: W, encoder: Encoder) -> Self {
-        Self { stream: Arc::new(Mutex::new(stream)), encoder, buffer: Vec::new(), is_closed: false }
+        Self { stream: Arc::new(Mutex::new(stream)), encoder, desk: Desk::new(BATCH.bytes), is_closed: false }
     }
 }
 
 impl<W: Write + Send + 'static> Sink<Rows> for StreamSink<W> {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
+        let mut sheet = self.desk.take(payload.encoded_most(self.encoder), 0, payload.len())?;
         let (rows, stream, encoder) = (payload.share(), Arc::clone(&self.stream), self.encoder);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let (written, buffer) = blocking(move || {
-            buffer.clear();
-            rows.encode(encoder, &mut buffer);
+        let (written, sheet) = blocking(move || {
+            rows.encode(encoder, &mut sheet.buffer);
             let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-            let written = stream.write_all(&buffer).and_then(|()| stream.flush());
-            (written, buffer)
+            let written = stream.write_all(&sheet.buffer).and_then(|()| stream.flush());
+            (written, sheet)
         })
         .await?;
-        self.buffer = buffer;
+        self.desk.put_back(sheet);
         match written {
             Ok(()) => Ok(Accepted::All),
             Err(error) => {

@@ -9,20 +9,23 @@
 //! * **Fails** never.
 //!
 //! A line is an object: `time` (when it was written), `node` (that gave the record up), `attempts`, `cause`, and `record`.
-//! The file grows as long as something is wrong, unless `rotate` says otherwise.
+//! Holds one encoded batch, 64 KiB, reserved. The file grows as long as something is wrong, unless `rotate` says otherwise.
 
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::{Meta, Nack, Share as _};
+use tidegate_flow::{Bytes, Meta, Nack, Share as _, kib};
 use tidegate_record::JsonText;
-use tidegate_runtime::{Accepted, Sink, SinkPolicy, blocking};
+use tidegate_record::codec::Encoder;
+use tidegate_runtime::{Accepted, Sink, SinkContext, SinkPolicy, blocking};
 use tokio::time::Instant;
 
+use super::desk::Desk;
 use super::file::{OpenFiles, Rotation, file_fault};
 use crate::Rows;
 use crate::clock::wall_time;
@@ -77,7 +80,8 @@ impl SinkConfig for DeadLetters {
         let path = self.path_of(slot.name(), slot.context());
         let files = OpenFiles::new(1, Duration::from_secs(30), self.rotate.clone());
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
-        slot.sink(policy, LetterSink { path, files: Arc::new(Mutex::new(files)) });
+        let sink = LetterSink { path, files: Arc::new(Mutex::new(files)), desk: Desk::new(LETTERS) };
+        slot.encoding(LETTERS).sink(policy, sink);
         Ok(())
     }
 }
@@ -85,6 +89,20 @@ impl SinkConfig for DeadLetters {
 struct LetterSink {
     path: PathBuf,
     files: Arc<Mutex<OpenFiles>>,
+    desk: Desk,
+}
+
+/// What a usual letter is written into.
+const LETTERS: Bytes = kib(64);
+
+/// What a letter has beside its record, its node and its cause.
+const AROUND: usize = 160;
+
+/// The most that the letters of a batch become.
+fn letters_most(rows: &Rows, meta: &Meta) -> usize {
+    let said = meta.dead_letter.as_ref().map_or(0, |note| note.origin.len() + note.nack.cause.as_str().len());
+    // A control character becomes six.
+    rows.encoded_most(Encoder::default()).saturating_add(rows.len().saturating_mul(AROUND + 6 * said))
 }
 
 /// Appends a line for each row.
@@ -109,16 +127,28 @@ fn write_letters(rows: &Rows, meta: &Meta, out: &mut Vec<u8>) {
 }
 
 impl Sink<Rows> for LetterSink {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, meta: &Meta) -> Result<Accepted, Nack> {
+        let mut sheet = self.desk.take(letters_most(payload, meta), 0, payload.len())?;
         let (rows, meta, path, files) = (payload.share(), meta.clone(), self.path.clone(), Arc::clone(&self.files));
         let written = blocking(move || {
-            let mut text = Vec::new();
-            write_letters(&rows, &meta, &mut text);
+            write_letters(&rows, &meta, &mut sheet.buffer);
             let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            files.append(&path, &mut [IoSlice::new(&text)], false, now).map_err(|error| file_fault(&path, &error))
+            let slices = &mut [IoSlice::new(&sheet.buffer)];
+            let written = files.append(&path, slices, false, now).map_err(|error| file_fault(&path, &error));
+            (written, sheet)
         });
-        written.await?.map(|()| Accepted::All)
+        let (written, sheet) = written.await?;
+        self.desk.put_back(sheet);
+        written.map(|()| Accepted::All)
     }
 }
 

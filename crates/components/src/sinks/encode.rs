@@ -27,6 +27,12 @@ impl Encoding {
         };
         let framing = match framing.method {
             SinkFramingMethod::NewlineDelimited => EncodeFraming::NewlineDelimited,
+            SinkFramingMethod::CharacterDelimited => {
+                let delimiter = framing.character_delimited.and_then(|more| u8::try_from(more.delimiter).ok());
+                EncodeFraming::CharacterDelimited(delimiter.unwrap_or(b'\n'))
+            }
+            SinkFramingMethod::OctetCounting => EncodeFraming::OctetCounting,
+            SinkFramingMethod::LengthDelimited => EncodeFraming::LengthDelimited,
             SinkFramingMethod::Bytes => EncodeFraming::Bytes,
         };
         Encoder { codec, framing }

@@ -12,6 +12,9 @@
 //! Each batch is written to its file in one piece: with compression as one member (gzip) or frame (zstd) of its own, which
 //! `gzip -d`, `zstd -d` and whoever reads such files take as one stream. So a file is whole after each batch, whatever
 //! happens to the process; small batches compress worse, which `batch` can change.
+//!
+//! Holds one encoded batch, and with compression that packed too; both are reserved, by `batch.max_bytes`. What needs no
+//! change is written from where it was read.
 
 mod open;
 mod rotate;
@@ -19,17 +22,21 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Meta, Nack, Share as _, mib};
 use tidegate_record::Path;
-use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkPolicy, blocking};
+use tidegate_record::codec::Encoder;
+use tidegate_record::codec::compress::compressed_most;
+use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blocking};
 
 pub(super) use self::open::OpenFiles;
 pub use self::rotate::Rotation;
 pub(super) use self::write::fault as file_fault;
 use self::write::{Job, Writer};
+use super::desk::{Desk, Sheet};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::Rows;
 use crate::contract::{Check, Class, Depth, Ignored, SinkConfig, SinkKind, StartError};
@@ -198,6 +205,7 @@ impl File {
 impl SinkConfig for File {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
+        at.under("framing", |at| self.framing.check(at));
         at.under("batch", |at| self.batch.check(at));
         let faults =
             [("path", self.template().err()), ("timezone", self.zone().err()), ("time_field", self.time_path().err())];
@@ -241,9 +249,12 @@ impl SinkConfig for File {
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let clock = RowClock::new(self.zone()?).time_at(self.time_path()?);
         let writer = Writer::new(&self, self.template()?, clock);
-        let slot = with_fields(slot, &self.encoding).batch(self.limits());
+        let encoder = self.encoding.encoder(&self.framing);
+        let packs = self.packing() != Compression::None;
+        let usual = if packs { self.limits().bytes + self.limits().bytes } else { self.limits().bytes };
+        let slot = with_fields(slot, &self.encoding).batch(self.limits()).encoding(usual);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
-        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)) });
+        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs });
         Ok(())
     }
 }
@@ -251,6 +262,10 @@ impl SinkConfig for File {
 /// Hands batches to the writer, which works where it may block. One at a time.
 struct FileSink {
     writer: Arc<Mutex<Writer>>,
+    desk: Desk,
+    encoder: Encoder,
+    /// Whether what is written is compressed.
+    packs: bool,
 }
 
 impl FileSink {
@@ -264,9 +279,22 @@ impl FileSink {
 }
 
 impl Sink<Rows> for FileSink {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
-        let job = Job { rows: payload.share() };
-        self.with_writer(move |writer| writer.write(job)).await?
+        let text = payload.encoded_most(self.encoder);
+        let packed = if self.packs { compressed_most(text) } else { 0 };
+        let sheet = self.desk.take(text, packed, payload.len())?;
+        let job = Job { rows: payload.share(), sheet };
+        let (written, sheet) = self.with_writer(move |writer| writer.write(job)).await?;
+        self.desk.put_back(sheet);
+        written
     }
 
     async fn flush(&mut self) -> Result<(), Nack> {

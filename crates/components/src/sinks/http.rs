@@ -11,7 +11,9 @@
 //! * **Completes** with its input, when every request was answered.
 //! * **Fails** never.
 //!
-//! Holds one encoded batch for each request under way. Proxies are not used, and redirects not followed.
+//! Holds one encoded batch for each request under way, and while it is compressed that twice: charged before the batch is
+//! taken, and reserved for one request. Where there is no memory for as many requests as `request.concurrency` allows, fewer
+//! are under way. Proxies are not used, and redirects not followed.
 
 mod answer;
 mod auth;
@@ -33,9 +35,7 @@ pub use self::auth::Auth;
 use self::sink::{HttpSink, Requests};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
-use crate::options::{
-    Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, SinkFramingMethod, Tls,
-};
+use crate::options::{Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, Tls};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
@@ -175,9 +175,7 @@ impl Http {
         match (&self.framing, self.encoding.codec) {
             (Some(framing), _) => self.encoding.encoder(framing),
             (None, EncodingCodec::Json) => Encoder { codec: Codec::Json, framing: EncodeFraming::JsonArray },
-            (None, EncodingCodec::Text | EncodingCodec::RawMessage) => {
-                self.encoding.encoder(&SinkFraming { method: SinkFramingMethod::NewlineDelimited })
-            }
+            (None, EncodingCodec::Text | EncodingCodec::RawMessage) => self.encoding.encoder(&SinkFraming::default()),
         }
     }
 
@@ -248,6 +246,9 @@ impl Http {
 impl SinkConfig for Http {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
+        if let Some(framing) = &self.framing {
+            at.under("framing", |at| framing.check(at));
+        }
         at.under("batch", |at| self.batch.check(at));
         at.under("request", |at| self.request.check(at));
         let client = client::settings(&self.tls).err().map(|(key, error)| (format!("tls.{key}"), error));
@@ -291,8 +292,12 @@ impl SinkConfig for Http {
             compression: self.compression.into(),
             later: self.retry_statuses.clone(),
         };
-        let slot = with_fields(slot, &self.encoding).batch(self.limits());
-        slot.sinks(self.request.policy(), HttpSink::pool(requests, self.request.concurrency.get() as usize));
+        let limits = self.limits();
+        let packs = self.compression != Compression::None;
+        let usual = if packs { limits.bytes + limits.bytes } else { limits.bytes };
+        let slot = with_fields(slot, &self.encoding).batch(limits).encoding(usual);
+        let pool = HttpSink::pool(requests, usual, self.request.concurrency.get() as usize);
+        slot.sinks(self.request.policy(), pool);
         Ok(())
     }
 }

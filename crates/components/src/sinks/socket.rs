@@ -9,6 +9,9 @@
 //!   the next one. What was written of a record in part is the last thing that the old connection carried.
 //! * **Completes** with its input, when everything is written.
 //! * **Fails** never: it connects again, with pauses that grow.
+//!
+//! Holds one encoded batch, 256 KiB, or the packet at hand, 64 KiB; both are reserved. What needs no change is sent from
+//! where it was read.
 
 mod packet;
 mod stream;
@@ -16,7 +19,7 @@ mod target;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::kib;
+use tidegate_flow::{Bytes, kib};
 use tidegate_runtime::{Backoff, BatchLimits, SinkPolicy};
 
 use self::packet::PacketSink;
@@ -123,6 +126,9 @@ const fn connect_timeout() -> Period {
 /// One write takes about half of the send buffer: what is in hand while a slow peer is waited for is late as well.
 const BATCH: BatchLimits = BatchLimits::records(16_384).bytes(kib(128));
 
+/// No packet is longer.
+const PACKET: Bytes = kib(64);
+
 impl Socket {
     fn target(&self) -> Result<Target, StartError> {
         let missing =
@@ -152,6 +158,7 @@ impl Socket {
 impl SinkConfig for Socket {
     fn check(&self, at: &mut Check<'_>) {
         at.under("encoding", |at| self.encoding.check(at));
+        at.under("framing", |at| self.framing.check(at));
         let key = if self.mode == Mode::Unix { "path" } else { "address" };
         if let Err(error) = self.target() {
             let problem = at.refuse(key, error.text);
@@ -196,10 +203,10 @@ impl SinkConfig for Socket {
         let (target, encoder) = (self.target()?, self.encoding.encoder(&self.framing));
         let slot = with_fields(slot, &self.encoding);
         if self.sends_packets() {
-            slot.sink(Self::policy(), PacketSink::new(target, encoder.codec));
+            slot.encoding(PACKET).sink(Self::policy(), PacketSink::new(target, encoder.codec));
         } else {
             let sink = StreamSink::new(target, encoder, self.connect_timeout_secs.get());
-            slot.batch(BATCH).sink(Self::policy(), sink);
+            slot.batch(BATCH).encoding(BATCH.bytes).sink(Self::policy(), sink);
         }
         Ok(())
     }

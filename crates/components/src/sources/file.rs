@@ -56,6 +56,19 @@ pub const KIND: SourceKind =
             Ignored { key: "message_start_indicator", why: "lines cannot be joined yet" },
             Ignored { key: "line_delimiter", why: "lines end with a newline" },
             Ignored { key: "encoding", why: "files are read as UTF-8; convert others with iconv" },
+        ])
+        .counts(&[
+            "files_begun",
+            "files_left",
+            "files_failed",
+            "files_over_limit",
+            "files_truncated",
+            "bytes_lost_by_truncation",
+            "frames_oversize",
+            "bytes_read",
+            "records_refused",
+            "reads_repeated",
+            "positions_not_stored",
         ]);
 
 const EXAMPLE: &str = "\

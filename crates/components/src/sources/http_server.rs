@@ -10,6 +10,10 @@
 //! * **Completes** never by itself.
 //! * **Fails** where it cannot listen. 413 answers a body over `max_body_bytes`, 400 one that is not what it should be,
 //!   408 one that does not come, 401, 404 and 405 what is not meant for it.
+//!
+//! Holds 16 KiB for each connection, each body, what it was before it was compressed, and a list of its records: all of it
+//! charged before it is filled. Where there is no memory for another connection, that waits to be accepted. Connections are
+//! served by as many tasks as there are cores, at most 4, so that one that is slow or large does not keep others waiting.
 
 mod admission;
 mod body;
@@ -21,6 +25,7 @@ use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_flow::Bytes;
 use tidegate_record::codec::compress::{Compression, Limits, decompress};
 use tidegate_runtime::SourceOptions;
 
@@ -46,6 +51,19 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
 .lacks(&[
     Ignored { key: "encoding", why: "write `decoding: { codec: json }`" },
     Ignored { key: "tls", why: "put a proxy that speaks TLS before it" },
+])
+.counts(&[
+    "connections_opened",
+    "accepts_failed",
+    "requests_taken",
+    "requests_refused_early",
+    "requests_malformed",
+    "requests_too_large",
+    "requests_late",
+    "requests_broken",
+    "requests_timed_out",
+    "records_possibly_duplicated",
+    "bytes_read",
 ]);
 
 const EXAMPLE: &str = "\
@@ -183,6 +201,9 @@ const SLAB_BYTES: usize = 16 << 10;
 /// How many of those are reserved.
 const SLABS: usize = 64;
 
+/// What is reserved for connections and for lists of records: the rest floats.
+const HOLDING: Bytes = Bytes::new(16 * serve::HEAD_BYTES as u64);
+
 impl SourceConfig for HttpServer {
     fn check(&self, at: &mut Check<'_>) {
         if !self.path.starts_with('/') {
@@ -202,6 +223,10 @@ impl SourceConfig for HttpServer {
         }
         if let Some(framing) = &self.framing {
             at.under("framing", |at| framing.check(at));
+            if !matches!(framing.method, FramingMethod::Bytes | FramingMethod::NewlineDelimited) {
+                at.refuse("framing.method", "a body is cut at newlines or not at all")
+                    .help("use `newline_delimited` or `bytes`");
+            }
         }
         if at.depth() == Depth::Surroundings
             && let Err(error) = std::net::TcpListener::bind(self.address)
@@ -235,7 +260,7 @@ impl HttpServer {
     fn start_at(self, slot: SourceSlot<'_>) -> Result<SocketAddr, StartError> {
         let (server, address) = Server::bind(&self, slot.name(), slot.context())?;
         let source = Requests::new(server);
-        slot.source(SourceOptions::new(source).slabs(SLAB_BYTES, SLABS, 0));
+        slot.source(SourceOptions::new(source).holding(HOLDING).slabs(SLAB_BYTES, SLABS, 0));
         Ok(address)
     }
 
@@ -244,9 +269,10 @@ impl HttpServer {
         let method = self.framing.as_ref().map(|framing| framing.method);
         match (self.decoding.codec, method) {
             (DecodingCodec::Bytes, None | Some(FramingMethod::Bytes)) => body::Cut::Whole,
-            (DecodingCodec::Bytes, Some(FramingMethod::NewlineDelimited)) => body::Cut::Lines,
+            // Others are refused by the check.
+            (DecodingCodec::Bytes, Some(_)) => body::Cut::Lines,
             (DecodingCodec::Json, None | Some(FramingMethod::Bytes)) => body::Cut::Json,
-            (DecodingCodec::Json, Some(FramingMethod::NewlineDelimited)) => body::Cut::JsonLines,
+            (DecodingCodec::Json, Some(_)) => body::Cut::JsonLines,
         }
     }
 }
@@ -261,7 +287,8 @@ pub fn records_of(config: &HttpServer, encoding: Option<&str>, body: &[u8]) -> R
     let compression = compression.ok_or_else(|| "this encoding is not known".to_owned())?;
     let limits = Limits { bytes: config.max_body_bytes.as_len(), ..Limits::default() };
     let plain = decompress(compression, body, limits).map_err(|error| error.to_string())?;
-    let (_, found) = body::records(&plain, config.cut()).map_err(|fault| fault.to_string())?;
+    let most = body::most_records(&plain, config.cut());
+    let (_, found) = body::records(&plain, config.cut(), most).map_err(|fault| fault.to_string())?;
     Ok(found.into_iter().map(|record| plain[record].to_vec()).collect())
 }
 

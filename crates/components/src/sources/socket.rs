@@ -46,6 +46,20 @@ pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP,
         Ignored { key: "tls", why: "put a proxy that speaks TLS before it" },
         Ignored { key: "permit_origin", why: "let a firewall say who may send" },
         Ignored { key: "multicast_groups", why: "it listens on addresses of this machine alone" },
+    ])
+    .counts(&[
+        "records_malformed",
+        "connections_opened",
+        "connections_closed",
+        "connections_failed",
+        "connections_refused",
+        "connections_over_limit",
+        "accepts_failed",
+        "frames_oversize",
+        "frames_cut_off",
+        "bytes_read",
+        "packets_read",
+        "packets_dropped_by_kernel",
     ]);
 
 const EXAMPLE: &str = "\

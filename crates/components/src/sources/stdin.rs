@@ -35,7 +35,8 @@ use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind = SourceKind::of::<Stdin>("stdin", "Reads lines from the standard input.", EXAMPLE)
-    .ignores(&[Ignored { key: "host_key", why: "the name of the machine is always in `host`" }]);
+    .ignores(&[Ignored { key: "host_key", why: "the name of the machine is always in `host`" }])
+    .counts(&["records_malformed", "frames_oversize", "frames_cut_off"]);
 
 const EXAMPLE: &str = "\
 type: stdin
@@ -85,12 +86,13 @@ impl Stdin {
         origin.host.clone_from(&cx.host);
         let source = Reader {
             input,
-            stream: Stream::new(tidegate_record::frame::Framing::NewlineDelimited, max_length),
+            stream: Stream::new(self.framing.cut(), max_length),
             memory: None,
             max_length,
             origin,
             decoder: Decoder::new(&self.decoding, node, &cx.meters),
             oversize: cx.meters.counter(node, "frames_oversize"),
+            cut_off: cx.meters.counter(node, "frames_cut_off"),
             ended: false,
         };
         slot.source(SourceOptions::new(source).holding(PARTIAL_BYTES).slabs(SLAB_BYTES, SLABS_KEPT, max_length));
@@ -191,6 +193,7 @@ struct Reader {
     origin: Origin,
     decoder: Decoder,
     oversize: Counter,
+    cut_off: Counter,
     ended: bool,
 }
 
@@ -235,6 +238,7 @@ impl Source for Reader {
         let input = &mut self.input;
         let outcome = self.stream.pull(memory, |into| input.read(into), most_rows(room), &origin, &mut rows);
         self.oversize.add(self.stream.take_oversize());
+        self.cut_off.add(self.stream.take_cut_off());
         match outcome {
             Outcome::Read | Outcome::Idle | Outcome::Starved => {}
             Outcome::Ended => self.ended = true,
@@ -246,6 +250,9 @@ impl Source for Reader {
         Ok(Pull { payload: rows, position: None })
     }
 }
+
+#[cfg(test)]
+mod conformance;
 
 #[cfg(test)]
 mod tests {

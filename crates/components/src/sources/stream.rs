@@ -141,6 +141,8 @@ pub(super) struct Stream {
     uncut: Slab,
     /// Oversize frames that were reported.
     reported: u64,
+    /// Frames cut off that were reported.
+    reported_cut_off: u64,
 }
 
 impl Stream {
@@ -153,6 +155,7 @@ impl Stream {
             long: Slab::default(),
             uncut: Slab::default(),
             reported: 0,
+            reported_cut_off: 0,
         }
     }
 
@@ -165,6 +168,12 @@ impl Stream {
     pub(super) fn take_oversize(&mut self) -> u64 {
         let all = self.framer.oversize();
         all - std::mem::replace(&mut self.reported, all)
+    }
+
+    /// Frames that the stream ended in the middle of, since the last call.
+    pub(super) fn take_cut_off(&mut self) -> u64 {
+        let all = self.framer.cut_off();
+        all - std::mem::replace(&mut self.reported_cut_off, all)
     }
 
     /// Gives up what is held for the stream.

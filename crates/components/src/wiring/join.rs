@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_flow::{EdgeSpec, Weight};
+use tidegate_flow::{Bytes, EdgeSpec, Weight};
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::{BoxTransform, Chooser, NewStep, PipelineBuilder, Port};
 
@@ -167,7 +167,7 @@ impl Parts {
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {
                     let dead_letters = node.dead_letters.as_ref().and_then(|letters| edges.named(letters));
-                    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters };
+                    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters, encoding: Bytes::ZERO };
                     sink.start(slot).map(|()| Waiting::Done)
                 }
             };

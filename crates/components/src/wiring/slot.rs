@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_flow::Weight;
+use tidegate_flow::{Bytes, Weight};
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
@@ -86,6 +86,7 @@ pub struct SinkSlot<'a> {
     pub(super) cx: &'a BuildContext,
     pub(super) flow: RowsFlow<EdgeInlet<Rows>>,
     pub(super) dead_letters: Option<&'a Port<Rows>>,
+    pub(super) encoding: Bytes,
 }
 
 impl SinkSlot<'_> {
@@ -107,6 +108,12 @@ impl SinkSlot<'_> {
         self
     }
 
+    /// Reserves what the sink encodes one batch into, so much at a time.
+    pub fn encoding(mut self, bytes: Bytes) -> Self {
+        self.encoding = bytes;
+        self
+    }
+
     /// Changes what the sink is given.
     pub fn step(mut self, step: impl tidegate_runtime::Transform<Rows, Out = Rows>) -> Self {
         self.flow = self.flow.step(Box::new(step), Weight::ZERO, true);
@@ -116,20 +123,20 @@ impl SinkSlot<'_> {
     /// Puts several sinks of one kind into the place, each of which is given the next batch when it is free: the order of
     /// the batches is given up. Otherwise as [`sink`](Self::sink).
     pub fn sinks<S: Sink<Rows>>(self, policy: SinkPolicy, sinks: Vec<S>) {
-        let options = options(policy, self.dead_letters);
+        let options = options(policy, self.encoding, self.dead_letters);
         self.flow.sink_pool(&self.name, sinks, options);
     }
 
     /// Puts the sink into its place, to be retried and timed out as `policy` says. What it refuses for good goes to the
     /// dead letters of its node.
     pub fn sink<S: Sink<Rows>>(self, policy: SinkPolicy, sink: S) {
-        let options = options(policy, self.dead_letters);
+        let options = options(policy, self.encoding, self.dead_letters);
         self.flow.sink_with(&self.name, sink, options);
     }
 }
 
-fn options(policy: SinkPolicy, dead_letters: Option<&Port<Rows>>) -> SinkOptions<'_, Rows> {
-    let options = SinkOptions::default().policy(policy);
+fn options(policy: SinkPolicy, encoding: Bytes, dead_letters: Option<&Port<Rows>>) -> SinkOptions<'_, Rows> {
+    let options = SinkOptions::default().policy(policy).encoding(encoding);
     match dead_letters {
         Some(port) => options.dead_letters(port),
         None => options,

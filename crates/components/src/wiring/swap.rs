@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_flow::EdgeSpec;
+use tidegate_flow::{Bytes, EdgeSpec};
 use tidegate_runtime::{NewStep, PipelineBuilder};
 
 use super::slot::SinkSlot;
@@ -21,7 +21,7 @@ pub fn put_sink(builder: &PipelineBuilder, node: Node, cx: &BuildContext) -> Res
     // Only the names of these edges count: those that run are taken over.
     let (_, flow) = builder.boxed_port(buffer.unwrap_or_default().spec(&name, 1));
     let letters = dead_letters.map(|to| builder.boxed_port(EdgeSpec::new(&*to).max_producers(2)).0);
-    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters: letters.as_ref() };
+    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters: letters.as_ref(), encoding: Bytes::ZERO };
     sink.start(slot).map_err(|error| WireError { node: name, error })
 }
 

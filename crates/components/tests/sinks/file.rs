@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidegate_components::contract::Depth;
 use tidegate_flow::Outcome;
 use tidegate_record::codec::compress::{Compression, Limits, decompress};
+use tidegate_runtime::PipelineEnd;
 
 use crate::rig::{Folder, Rig, ended, keys, problems, until};
 
@@ -97,6 +98,71 @@ async fn more_files_than_may_be_open_are_written_in_turn() {
     assert_eq!(ended(&rig.end().await, Outcome::Delivered), 30);
     assert_eq!(folder.names().len(), 10);
     assert!(folder.names().iter().all(|name| folder.text(name).lines().count() == 3));
+}
+
+/// `/dev/null` takes everything and cannot be synced: so it tells when that is asked for.
+#[tokio::test]
+async fn files_are_synced_before_a_batch_is_accepted_at_the_end_or_never() {
+    let null =
+        |fsync: &str| json!({"type": "file", "path": "/dev/null", "encoding": {"codec": "text"}, "fsync": fsync});
+    let run = async |fsync: &str| {
+        let rig = Rig::new(&null(fsync), None);
+        rig.send(["a"]).await;
+        rig.end().await
+    };
+    let never = run("never").await;
+    assert_eq!((ended(&never, Outcome::Delivered), never.end), (1, PipelineEnd::Completed));
+    let on_flush = run("on_flush").await;
+    assert_eq!(ended(&on_flush, Outcome::Delivered), 1, "{on_flush}");
+    assert!(on_flush.end.to_string().contains("cannot sync a file"), "{}", on_flush.end);
+    let every_batch = run("every_batch").await;
+    assert_eq!(ended(&every_batch, Outcome::Delivered), 0, "not accepted before it is synced: {every_batch}");
+}
+
+/// While a pipe is not read, what comes gathers; then it is written at once.
+#[tokio::test]
+async fn what_gathers_while_the_disk_is_busy_is_written_in_one_block() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let rig = Rig::new(&sink(&folder, "pipe", json!({"batch": {"timeout_secs": 1000}})), None);
+    rig.send(["first"]).await;
+    // The sink has it, and waits for a reader.
+    until("the first to be taken", || rig.taken("out") >= 1).await;
+    for number in 0..100 {
+        rig.send([format!("line {number}")]).await;
+    }
+    until("the others to gather", || rig.accepted() == 101).await;
+    let reader = tokio::task::spawn_blocking(move || {
+        use std::io::Read as _;
+        let (mut pipe, mut block, mut blocks) = (fs::File::open(pipe).unwrap(), vec![0; 1 << 16], Vec::new());
+        loop {
+            let count = pipe.read(&mut block).unwrap();
+            if count == 0 {
+                return blocks;
+            }
+            blocks.push(String::from_utf8(block[..count].to_vec()).unwrap());
+        }
+    });
+    assert_eq!(ended(&rig.end().await, Outcome::Delivered), 101);
+    let blocks = reader.await.unwrap();
+    assert!(blocks.len() <= 2, "two writes: {blocks:?}");
+    assert_eq!(blocks.concat().lines().count(), 101);
+}
+
+#[tokio::test]
+async fn files_are_put_aside_by_age() {
+    let folder = Folder::new();
+    let rig = Rig::new(&sink(&folder, "out.log", json!({"rotate": {"max_age": "1ms"}})), None);
+    for (text, number) in ["a", "b"].into_iter().zip(1..) {
+        rig.send([text]).await;
+        rig.delivered(number).await;
+        // Real time, as the files are real.
+        let began = tokio::time::Instant::now();
+        until("the file to be old", || began.elapsed().as_millis() > 5).await;
+    }
+    rig.end().await;
+    assert_eq!((folder.text("out.log.1"), folder.text("out.log")), ("a\n".to_owned(), "b\n".to_owned()));
 }
 
 #[tokio::test]

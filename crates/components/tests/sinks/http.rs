@@ -179,6 +179,69 @@ async fn what_is_refused_for_good_goes_to_the_dead_letters_with_the_reason() {
     assert!(letter["time"].as_str().unwrap().ends_with('Z'));
 }
 
+#[tokio::test]
+async fn a_batch_is_closed_by_count_by_bytes_or_by_time() {
+    // While the first request is under way, the others gather.
+    let sizes = async |batch: Value, sent: u64| {
+        let receiver = Receiver::new([Reply::WhenAllowed]).await;
+        let rig = Rig::new(&sink(&receiver, json!({"batch": batch})), None);
+        rig.send(records(0..1)).await;
+        until("the first request", || receiver.got().len() == 1).await;
+        for n in 1..=sent {
+            rig.send(records(n..n + 1)).await;
+        }
+        receiver.allow(1);
+        rig.end().await;
+        let got = numbers(&receiver);
+        assert!(got.iter().flatten().copied().eq(0..=sent), "{got:?}");
+        got.iter().skip(1).map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(json!({"max_events": 3, "timeout_secs": 1000}), 7).await, [3, 3, 1]);
+    let by_bytes = sizes(json!({"max_bytes": 120, "timeout_secs": 1000}), 12).await;
+    assert!(by_bytes.len() >= 3 && by_bytes.iter().all(|size| (1..=6).contains(size)), "{by_bytes:?}");
+    let by_time = sizes(json!({"timeout_secs": 0.001}), 4).await;
+    assert!(by_time.iter().sum::<usize>() == 4, "{by_time:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_sent_as_the_bearer_scheme_says() {
+    let receiver = Receiver::new([]).await;
+    let rig = Rig::new(&sink(&receiver, json!({"auth": {"strategy": "bearer", "token": "tide"}})), None);
+    rig.send(records(0..1)).await;
+    rig.end().await;
+    assert_eq!(receiver.got()[0].headers["authorization"], "Bearer tide");
+}
+
+#[tokio::test]
+async fn a_pause_that_the_receiver_asks_for_is_kept_by_the_sink_that_heard_of_it() {
+    let receiver = Receiver::new([Reply::Status(429, Some(("retry-after", "1")), "")]).await;
+    let rig = Rig::new(&sink(&receiver, json!({})), None);
+    let began = tokio::time::Instant::now();
+    rig.send(records(0..2)).await;
+    assert_eq!(ended(&rig.end().await, Outcome::Delivered), 2);
+    // Its own first pause is a hundredth of that.
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1), "it came back after {:?}", began.elapsed());
+    assert_eq!(receiver.got().len(), 2);
+}
+
+#[tokio::test]
+async fn as_many_requests_are_under_way_as_there_is_memory_for() {
+    let receiver = Receiver::new(std::iter::repeat_n(Reply::WhenAllowed, 6)).await;
+    let more = json!({"request": {"concurrency": 6}, "batch": {"max_events": 1, "max_bytes": "1MiB"}});
+    // What the plan reserves, and a megabyte and a half: enough for one more request.
+    let rig = Rig::within(&sink(&receiver, more), 3 << 19);
+    for n in 0..6 {
+        rig.send(records(n..n + 1)).await;
+    }
+    until("two requests", || receiver.got().len() == 2).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receiver.got().len(), 2, "a third would have no memory to be encoded into");
+    receiver.allow(6);
+    assert_eq!(ended(&rig.end().await, Outcome::Delivered), 6);
+}
+
 #[test]
 fn what_cannot_work_is_reported_by_key() {
     let with = |more: Value| {

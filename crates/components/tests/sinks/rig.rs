@@ -12,7 +12,7 @@ use tidegate_components::contract::{
 };
 use tidegate_components::wiring::{Input, Node, Part, SourceSlot, join};
 use tidegate_components::{Rows, SINKS, TRANSFORMS};
-use tidegate_flow::{Cause, Outcome, Weight};
+use tidegate_flow::{Bytes, Cause, FlowKind, Outcome, Weight, mib};
 use tidegate_record::{Form, Origin, Timestamp};
 use tidegate_runtime::{NoCommit, Pipeline, Pull, Readiness, Report, Running, Source};
 use tokio::sync::mpsc;
@@ -124,14 +124,31 @@ impl Rig {
         Self::wired(std::iter::once(out).chain(letters))
     }
 
+    /// A sink in a pipeline that may have what its plan reserves, and so many bytes more.
+    pub(crate) fn within(sink: &Value, more: u64) -> Self {
+        let nodes = || [node("out", &["in"], Part::Sink(config(sink)))];
+        let (_, draft) = Self::drafted(nodes(), mib(256));
+        let reserved = draft.build().unwrap().memory().sum();
+        let (input, builder) = Self::drafted(nodes(), reserved + Bytes::new(more));
+        Self { input: Some(input), running: builder.build().unwrap().start() }
+    }
+
     /// Nodes that take what is sent from the node `in`.
     pub(crate) fn wired(nodes: impl IntoIterator<Item = Node>) -> Self {
+        let (input, builder) = Self::drafted(nodes, mib(256));
+        Self { input: Some(input), running: builder.build().unwrap().start() }
+    }
+
+    fn drafted(
+        nodes: impl IntoIterator<Item = Node>,
+        budget: Bytes,
+    ) -> (mpsc::Sender<Vec<String>>, tidegate_runtime::PipelineBuilder) {
         let (input, batches) = mpsc::channel(64);
         let source = node("in", &[], Part::Source(Box::new(Given { batches, next: None })));
-        let builder = Pipeline::builder("rig").batch(Weight::new(256, 1 << 16));
+        let builder = Pipeline::builder("rig").budget(budget).batch(Weight::new(256, 1 << 16));
         let nodes = std::iter::once(source).chain(nodes).collect();
         join(&builder, nodes, &BuildContext::new("unused")).unwrap();
-        Self { input: Some(input), running: builder.build().unwrap().start() }
+        (input, builder)
     }
 
     /// Sends a batch.
@@ -142,6 +159,18 @@ impl Rig {
     /// How many records have ended so.
     pub(crate) fn ended(&self, outcome: Outcome) -> u64 {
         self.running.ledger().total().ended.get(outcome).get()
+    }
+
+    /// How many records were read.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.running.ledger().total().accepted.get()
+    }
+
+    /// How many records a stage has taken.
+    pub(crate) fn taken(&self, stage: &str) -> u64 {
+        let ledger = self.running.ledger();
+        let found = ledger.stages.iter().find(|(name, kind, _)| name == stage && *kind != FlowKind::Edge);
+        found.map_or(0, |(_, _, flows)| flows.input.get())
     }
 
     /// Waits until so many records were delivered.

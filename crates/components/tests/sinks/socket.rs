@@ -47,6 +47,26 @@ async fn objects_are_written_as_json_and_only_the_fields_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn records_are_told_apart_as_asked_for() {
+    for (framing, text) in [
+        (json!({"method": "octet_counting"}), "1 a2 bc"),
+        (json!({"method": "length_delimited"}), "\0\0\0\u{1}a\0\0\0\u{2}bc"),
+        (json!({"method": "character_delimited", "character_delimited": {"delimiter": "|"}}), "a|bc|"),
+        (json!({"method": "bytes"}), "abc"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sink = tcp(&listener.local_addr().unwrap());
+        (sink["framing"], sink["encoding"]) = (framing, json!({"codec": "text"}));
+        let rig = Rig::new(&sink, None);
+        rig.send(["a", "bc"]).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        let reading = tokio::spawn(read_all(stream));
+        rig.end().await;
+        assert_eq!(reading.await.unwrap(), text);
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_is_not_there_is_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

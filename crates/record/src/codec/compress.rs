@@ -128,9 +128,25 @@ impl Compressor {
 /// # Errors
 /// The compressor failed.
 pub fn compress(compression: Compression, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
-    let mut stream = Compressor::new(compression, Vec::new())?;
+    compress_into(compression, bytes, Vec::new())
+}
+
+/// Compresses `bytes` in one go into `buffer`, which is emptied first. With room for [`compressed_most`] bytes it does not
+/// grow.
+///
+/// # Errors
+/// The compressor failed; the buffer is lost.
+pub fn compress_into(compression: Compression, bytes: &[u8], buffer: Vec<u8>) -> Result<Vec<u8>, CompressError> {
+    let mut stream = Compressor::new(compression, buffer)?;
     stream.write(bytes)?;
     stream.finish()
+}
+
+/// The most that so many bytes become when they are compressed, whatever they are: the bounds of deflate and Zstandard,
+/// rounded up.
+#[must_use]
+pub const fn compressed_most(bytes: usize) -> usize {
+    bytes.saturating_add(bytes / 128).saturating_add(1024)
 }
 
 /// Why nothing could be compressed: an error of this machine, not of the data. To be retried with a new stream.
@@ -179,6 +195,8 @@ pub enum DecompressError {
     TooLarge(usize),
     /// More than so many times its own size came out of it.
     TooDense(usize),
+    /// Whoever was given what came out of it did not take it.
+    NotTaken,
 }
 
 impl fmt::Display for DecompressError {
@@ -187,6 +205,7 @@ impl fmt::Display for DecompressError {
             Self::Broken(why) => write!(f, "broken compressed data: {why}"),
             Self::TooLarge(limit) => write!(f, "compressed data of more than {limit} bytes; send smaller requests"),
             Self::TooDense(ratio) => write!(f, "compressed data of more than {ratio} times its size"),
+            Self::NotTaken => f.write_str("there is no room for what the compressed data holds"),
         }
     }
 }
@@ -198,8 +217,27 @@ impl std::error::Error for DecompressError {}
 /// # Errors
 /// Broken input, or one of the limits; see [`DecompressError`].
 pub fn decompress(compression: Compression, input: &[u8], limits: Limits) -> Result<Vec<u8>, DecompressError> {
+    let mut out = Vec::new();
+    decompress_to(compression, input, limits, &mut |part| {
+        out.extend_from_slice(part);
+        true
+    })?;
+    Ok(out)
+}
+
+/// Like [`decompress`], part by part, as it comes out: `take` says whether it has taken the part, or all is to end. So
+/// whoever pays for memory can do so before it is filled.
+///
+/// # Errors
+/// As for [`decompress`], and [`DecompressError::NotTaken`] where `take` says no.
+pub fn decompress_to(
+    compression: Compression,
+    input: &[u8],
+    limits: Limits,
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), DecompressError> {
     let dense = input.len().saturating_mul(limits.ratio).max(ALWAYS_FINE);
-    let mut out = Bounded { bytes: Vec::new(), limit: limits.bytes.min(dense), is_over: false };
+    let mut out = Bounded { take, left: limits.bytes.min(dense), is_over: false, is_refused: false };
     let done = match compression {
         Compression::None => out.write_all(input),
         Compression::Gzip => {
@@ -212,6 +250,9 @@ pub fn decompress(compression: Compression, input: &[u8], limits: Limits) -> Res
         }
         Compression::Zstd => unzstd(input, &mut out),
     };
+    if out.is_refused {
+        return Err(DecompressError::NotTaken);
+    }
     if out.is_over {
         return Err(if limits.bytes <= dense {
             DecompressError::TooLarge(limits.bytes)
@@ -219,31 +260,38 @@ pub fn decompress(compression: Compression, input: &[u8], limits: Limits) -> Res
             DecompressError::TooDense(limits.ratio)
         });
     }
-    done.map_err(|error| DecompressError::Broken(error.to_string()))?;
-    Ok(out.bytes)
+    done.map_err(|error| DecompressError::Broken(error.to_string()))
 }
 
-fn unzstd(input: &[u8], out: &mut Bounded) -> io::Result<()> {
+fn unzstd(input: &[u8], out: &mut Bounded<'_>) -> io::Result<()> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
     // The window is memory too: no more of it than 8 MiB, which every encoder stays within by default.
     decoder.window_log_max(23)?;
     io::copy(&mut decoder, out).map(drop)
 }
 
-/// A buffer that refuses more than its limit.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
+/// Passes on what comes out, up to a limit.
+struct Bounded<'a> {
+    take: &'a mut dyn FnMut(&[u8]) -> bool,
+    left: usize,
     is_over: bool,
+    is_refused: bool,
 }
 
-impl Write for Bounded {
+impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.limit - self.bytes.len() {
+        if self.is_over || self.is_refused {
+            return Err(io::Error::other("it was given up"));
+        }
+        if bytes.len() > self.left {
             self.is_over = true;
             return Err(io::Error::other("more than the limit"));
         }
-        self.bytes.extend_from_slice(bytes);
+        if !(self.take)(bytes) {
+            self.is_refused = true;
+            return Err(io::Error::other("not taken"));
+        }
+        self.left -= bytes.len();
         Ok(bytes.len())
     }
 

@@ -27,6 +27,10 @@ pub enum EncodeFraming {
     NewlineDelimited,
     /// This byte behind each.
     CharacterDelimited(u8),
+    /// Its length as a decimal number and a blank before each (RFC 6587).
+    OctetCounting,
+    /// Its length as four bytes before each, big-endian. A record of 4 GiB or more has the largest number there is.
+    LengthDelimited,
     /// Nothing.
     Bytes,
     /// `[`, commas between, `]`: the body of many HTTP interfaces.
@@ -160,7 +164,9 @@ impl Rows {
             if encoder.framing == EncodeFraming::JsonArray && number > 0 {
                 out.made.push(b',');
             }
+            let start = out.made.len();
             encoder.write_row(Row::new(body, first + number), &mut envelope, &mut out.made);
+            encoder.count(start, &mut out.made);
             out.made.extend(delimiter);
             number += 1;
         }
@@ -201,7 +207,37 @@ impl Encoder {
         match self.framing {
             EncodeFraming::NewlineDelimited => Some(b'\n'),
             EncodeFraming::CharacterDelimited(byte) => Some(byte),
-            EncodeFraming::Bytes | EncodeFraming::JsonArray => None,
+            EncodeFraming::OctetCounting
+            | EncodeFraming::LengthDelimited
+            | EncodeFraming::Bytes
+            | EncodeFraming::JsonArray => None,
+        }
+    }
+
+    /// The bytes that stand around a record of this length.
+    #[must_use]
+    pub fn framing_bytes(self, length: usize) -> usize {
+        match self.framing {
+            EncodeFraming::NewlineDelimited | EncodeFraming::CharacterDelimited(_) | EncodeFraming::JsonArray => 1,
+            EncodeFraming::OctetCounting => length.checked_ilog10().unwrap_or(0) as usize + 2,
+            EncodeFraming::LengthDelimited => size_of::<u32>(),
+            EncodeFraming::Bytes => 0,
+        }
+    }
+
+    /// Puts the length of the record that was written from `start` on before it, where that is asked for.
+    fn count(self, start: usize, out: &mut Vec<u8>) {
+        let length = out.len() - start;
+        match self.framing {
+            EncodeFraming::OctetCounting => drop(out.splice(start..start, format!("{length} ").into_bytes())),
+            EncodeFraming::LengthDelimited => {
+                let length = u32::try_from(length).unwrap_or(u32::MAX);
+                drop(out.splice(start..start, length.to_be_bytes()));
+            }
+            EncodeFraming::NewlineDelimited
+            | EncodeFraming::CharacterDelimited(_)
+            | EncodeFraming::Bytes
+            | EncodeFraming::JsonArray => {}
         }
     }
 

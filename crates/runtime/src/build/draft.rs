@@ -84,6 +84,8 @@ pub(super) struct StageDraft {
     pub(super) held: Bytes,
     /// What a source needs between two reads; reserved. Beyond that it floats.
     pub(super) reading: ReadingDraft,
+    /// What a delivery of its sink holds beside its batch; reserved once, and floating for further ones.
+    pub(super) encoding: Bytes,
     pub(super) supervision: Option<Supervision>,
     /// `None` until something consumes the flow.
     pub(super) launch: Option<Launcher>,
@@ -322,6 +324,7 @@ impl Draft {
             branches: Vec::new(),
             held: Bytes::ZERO,
             reading: ReadingDraft::default(),
+            encoding: Bytes::ZERO,
             supervision: None,
             launch: None,
             abandoned: false,

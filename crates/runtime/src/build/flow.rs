@@ -239,7 +239,12 @@ where
 
     /// Notes that the flow ends in a sink; gives the producer for its dead letters.
     fn end_in_sink(&self, name: &str, options: SinkOptions<'_, V::Out>) -> (Option<Side<V::Out>>, SinkPolicy) {
-        let stage = self.builder.lock().end_in_sink(self.stage, name);
+        let stage = {
+            let mut draft = self.builder.lock();
+            let stage = draft.end_in_sink(self.stage, name);
+            draft.stage(stage).encoding += options.encoding;
+            stage
+        };
         (options.dead_letters.map(|port| self.builder.side_producer(port, stage)), options.policy)
     }
 

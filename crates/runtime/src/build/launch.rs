@@ -19,7 +19,7 @@ use crate::context::{StageContext, Supervision};
 use crate::dead_letter::DeadLetterPort;
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
-use crate::egress::DeliveryTools;
+use crate::egress::{DeliveryTools, SinkContext};
 use crate::handover::{Handed, Relief};
 use crate::ingress::{Classifier, IngressSettings, Source, SourceContext, SourceInlet};
 use crate::inlet::EdgeInlet;
@@ -110,6 +110,7 @@ impl Outfit {
                 slab_size: reading.slab_size,
                 keep: reading.slabs,
             },
+            encoding_account: accounts.encoding,
             batch: self.batch,
             supervision: self.supervision.clone(),
             window: self.window,
@@ -155,6 +156,8 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) intake_account: Account,
     /// Pays for what a source holds from one read to the next.
     pub(super) reading: Reading,
+    /// Pays for what the deliveries of a sink hold beside their batches.
+    pub(super) encoding_account: Account,
     /// The largest batch that it reads or makes.
     pub(super) batch: Weight,
     pub(super) supervision: Supervision,
@@ -232,6 +235,7 @@ impl StageLaunch<'_> {
             outbound: self.outbound_account.clone(),
             keeps_letters,
             relief: self.relief.clone(),
+            given: SinkContext { name: Arc::clone(&self.name), holding: self.encoding_account.clone() },
         }
     }
 
@@ -266,7 +270,7 @@ impl StageLaunch<'_> {
         });
         let committer = source.committer();
         let (closing, told) = (KillSwitch::new(), KillSwitch::new());
-        let companion = source.companion(told.intake());
+        let companions = source.companions(&told.intake());
         let settle = settle_loop(window.clone(), committer, closing.intake());
         let started = SourceTask {
             stage: self.id,
@@ -274,7 +278,7 @@ impl StageLaunch<'_> {
                 settle.await;
                 told.shut();
             }),
-            companion,
+            companions,
             probe: Arc::new(SettleProbe { window: window.clone(), closing }),
         };
         self.pipeline.sources.lock().unwrap_or_else(PoisonError::into_inner).push(started);

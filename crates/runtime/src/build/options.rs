@@ -209,11 +209,12 @@ where
 pub struct SinkOptions<'a, P: Payload> {
     pub(super) policy: SinkPolicy,
     pub(super) dead_letters: Option<&'a Port<P>>,
+    pub(super) encoding: Bytes,
 }
 
 impl<P: Payload> Default for SinkOptions<'_, P> {
     fn default() -> Self {
-        Self { policy: SinkPolicy::default(), dead_letters: None }
+        Self { policy: SinkPolicy::default(), dead_letters: None, encoding: Bytes::ZERO }
     }
 }
 
@@ -222,6 +223,14 @@ impl<'a, P: Payload> SinkOptions<'a, P> {
     #[must_use]
     pub fn policy(mut self, policy: SinkPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Reserves what one delivery holds beside its batch, such as an encode buffer; see
+    /// [`SinkContext::holding`](crate::SinkContext::holding). Further deliveries of a pool float. Default: nothing.
+    #[must_use]
+    pub fn encoding(mut self, bytes: Bytes) -> Self {
+        self.encoding = bytes;
         self
     }
 

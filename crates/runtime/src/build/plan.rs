@@ -16,6 +16,7 @@ use super::options::ReadingDraft;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
+use crate::running::Holding;
 use crate::spares::SPARE_BATCHES;
 
 /// A pipeline that was checked and can be started.
@@ -60,6 +61,7 @@ pub(crate) struct StageSpecs {
     hand: AccountSpec,
     held: AccountSpec,
     outbound: AccountSpec,
+    encoding: AccountSpec,
     /// Of a source: intake, reading, slabs.
     source: Option<[AccountSpec; 3]>,
 }
@@ -79,7 +81,42 @@ pub(super) struct StageAccounts {
     pub(super) reading: Account,
     /// What it reads into, where that is slabs.
     pub(super) slabs: Account,
+    /// What its deliveries hold beside their batches, where it ends in a sink.
+    pub(super) encoding: Account,
 }
+
+impl StageAccounts {
+    /// What the stage `name` holds outside of edges, under the names that the sum of the plan has for them.
+    pub(super) fn holdings(&self, name: &Arc<str>) -> Vec<Holding> {
+        let Self { hand, held, outbound, intake, reading, slabs, encoding } = self;
+        let named = [
+            (IN_HAND, hand),
+            (ON_ITS_WAY, outbound),
+            (HELD_BACK, held),
+            (INTAKE, intake),
+            (SLABS, slabs),
+            (BETWEEN_READS, reading),
+            (ENCODING, encoding),
+        ];
+        let mut holdings: Vec<Holding> = Vec::new();
+        for (what, account) in named {
+            // An account that stands for two is named once.
+            if !account.minimum().is_zero() && !holdings.iter().any(|known| known.account.is(account)) {
+                holdings.push(Holding { stage: Arc::clone(name), what, account: account.clone() });
+            }
+        }
+        holdings
+    }
+}
+
+// What a stage holds outside of edges, in the sum of the plan and in its figures.
+const IN_HAND: &str = "in hand";
+const ON_ITS_WAY: &str = "on its way";
+const HELD_BACK: &str = "held back";
+const INTAKE: &str = "intake";
+const SLABS: &str = "slabs";
+const BETWEEN_READS: &str = "between reads";
+const ENCODING: &str = "encoding";
 
 impl Pipeline {
     /// Starts to put a pipeline together.
@@ -235,18 +272,19 @@ fn reserve(draft: &Draft, total: Bytes) -> Result<PlanSum, BudgetError> {
     for stage in &draft.stages {
         let shared = shared_by_branches(draft, stage);
         let parts = [
-            ("in hand", hand_account(draft, stage).reserves()),
-            ("on its way", outbound_account(draft, stage).reserves() - shared),
+            (IN_HAND, hand_account(draft, stage).reserves()),
+            (ON_ITS_WAY, outbound_account(draft, stage).reserves() - shared),
             ("in its branches", shared),
-            ("held back", stage.held),
+            (HELD_BACK, stage.held),
+            (ENCODING, stage.encoding),
         ];
         parts
             .iter()
             .filter(|(_, bytes)| !bytes.is_zero())
             .for_each(|(what, bytes)| sum.add(&*stage.name, *what, *bytes));
         if stage.settle.is_some() {
-            sum.add(&*stage.name, "intake", intake_account(draft).reserves());
-            let between = [("slabs", stage.reading.slab_bytes()), ("between reads", stage.reading.holding)];
+            sum.add(&*stage.name, INTAKE, intake_account(draft).reserves());
+            let between = [(SLABS, stage.reading.slab_bytes()), (BETWEEN_READS, stage.reading.holding)];
             for (what, bytes) in between.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
                 sum.add(&*stage.name, what, bytes);
             }
@@ -342,6 +380,7 @@ impl StageSpecs {
             hand: hand_account(draft, stage),
             held: AccountSpec::holding(stage.held),
             outbound: outbound_account(draft, stage),
+            encoding: AccountSpec::holding(stage.encoding),
             source,
         }
     }
@@ -349,10 +388,11 @@ impl StageSpecs {
     pub(super) fn open(&self, name: &str, budget: &Budget) -> Result<StageAccounts, BudgetError> {
         let open = |spec: &AccountSpec| budget.account(name, spec.clone());
         let (hand, held, outbound) = (open(&self.hand)?, open(&self.held)?, open(&self.outbound)?);
+        let encoding = open(&self.encoding)?;
         let (intake, reading, slabs) = match &self.source {
             Some([intake, reading, slabs]) => (open(intake)?, open(reading)?, open(slabs)?),
             None => (hand.clone(), held.clone(), held.clone()),
         };
-        Ok(StageAccounts { hand, held, outbound, intake, reading, slabs })
+        Ok(StageAccounts { hand, held, outbound, intake, reading, slabs, encoding })
     }
 }

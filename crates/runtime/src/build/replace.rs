@@ -14,7 +14,7 @@ use super::plan::StageSpecs;
 use crate::drain::KillSwitch;
 use crate::exchange::{Needs, Offer};
 use crate::handover::{Handed, NextLife, Seat};
-use crate::running::SourceTask;
+use crate::running::{Holding, SourceTask};
 use crate::transform::BoxTransform;
 
 /// Why a stage was not replaced. The pipeline runs on as it was, unless it says otherwise.
@@ -137,6 +137,12 @@ impl Places {
         } else {
             Err(ReplaceError::NeedsMore { step: name.to_owned() })
         }
+    }
+
+    /// What the life in the place `id` holds outside of edges; nothing where none makes way.
+    pub(crate) fn holdings(&self, id: StageId) -> Vec<Holding> {
+        let seat = self.seats[id.index()].as_ref();
+        seat.map(|(outfit, _)| outfit.accounts.holdings(&outfit.name)).unwrap_or_default()
     }
 
     /// Steps of stages that were replaced are offered others where the new stages look for them.

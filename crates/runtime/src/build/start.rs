@@ -12,7 +12,7 @@ use super::replace::Places;
 use crate::clock::{Clock, Timed};
 use crate::handover::{Relief, Seat, relay};
 use crate::probe::{Due, StageProbe};
-use crate::running::{Parts, Running};
+use crate::running::{Holdings, Parts, Running};
 use crate::spares::SpareLists;
 
 /// A pipeline was started where there is no tokio runtime.
@@ -64,7 +64,9 @@ impl Pipeline {
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
         let mut seats = Vec::new();
+        let mut holdings = Vec::new();
         for stage in self.stages {
+            holdings.extend(stage.accounts.holdings(&stage.name));
             let (probe, task, seat) = launch_stage(stage, &launch, &self.graph);
             tasks.push((probe.id, Timed::new(task, probe.clock.clone(), clock)));
             probes.push(probe);
@@ -77,6 +79,7 @@ impl Pipeline {
             graph: self.graph,
             stages: probes,
             edges: self.edges,
+            holdings: Holdings::new(holdings),
             kill: self.kill,
             stall_after: self.stall_after,
             watch_every: self.watch_every,

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,7 +12,7 @@ use tidegate_flow::{
     Wait,
 };
 
-use super::{Accepted, Sink, SinkPolicy};
+use super::{Accepted, Sink, SinkContext, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
 use crate::handover::{GRACE, Handover, Relief};
@@ -33,6 +34,8 @@ pub(crate) struct DeliveryTools {
     pub(crate) keeps_letters: bool,
     /// Asks the stage to make way: then nothing is begun any more, and what is under way gets [`GRACE`].
     pub(crate) relief: Relief,
+    /// What the sink is given.
+    pub(crate) given: SinkContext,
 }
 
 /// A sink, and what is on its way into it.
@@ -60,7 +63,8 @@ pub(super) struct Letter<P> {
 }
 
 impl<P: Payload, S: Sink<P>> Delivery<S, P> {
-    pub(crate) fn new(sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
+    pub(crate) fn new(mut sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
+        sink.open(tools.given.clone());
         Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
     }
 
@@ -81,6 +85,16 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     /// Leaves what is in line to the next life of the stage, in the order in which it would have been delivered.
     pub(super) fn hand_over(self, to: &mut Handover) {
         self.pending.into_iter().rev().for_each(|attempt| to.leave_batch(attempt.batch));
+    }
+
+    /// Completes when the sink has the memory for a delivery.
+    pub(super) fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.sink.poll_memory(task)
+    }
+
+    /// Gives that memory back.
+    pub(super) fn release(&mut self) {
+        self.sink.release();
     }
 
     /// Whether nothing is in line any more.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use tidegate_flow::{Batch, Payload};
+use tidegate_flow::{Batch, Payload, Wait};
 
 use super::delivery::Letter;
 use super::{Delivery, Sink};
@@ -62,7 +62,22 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for SinkOutlet<S, P> {
         if self.delivery.is_closed() {
             return Err(Ended::Cancelled);
         }
-        self.drain(cx).await
+        self.drain(cx).await?;
+        let mut relief = cx.relief.intake();
+        let memory = poll_fn(|task| {
+            let has_memory = self.delivery.poll_memory(task);
+            if has_memory.is_pending() {
+                cx.clock.will_wait(Wait::Budget);
+            }
+            has_memory
+        });
+        tokio::select! {
+            biased;
+            () = memory => {}
+            // Nothing is delivered any more.
+            () = relief.shut() => {}
+        }
+        Ok(())
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {

@@ -1,12 +1,13 @@
 //! [`PoolOutlet`]: keeps several sinks of one kind busy, each with one batch at a time.
 //!
-//! * **Blocks** its stage while every sink is busy. No batch waits inside: what no sink is free for stays in the edge.
+//! * **Blocks** its stage while every sink is busy, or has no memory to encode into. No batch waits inside: what no sink is
+//!   free for stays in the edge.
 //! * **Order** of batches is given up; that within a batch is kept.
 //! * **Settles** each batch when it is answered, whatever its neighbours do.
 //! * **Completes** when everything taken was answered.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt as _;
@@ -25,6 +26,8 @@ use crate::stage::{Ended, Outlet, StageEnd};
 /// Delivers a stage's batches to whichever of several [`Sink`]s is free.
 pub(crate) struct PoolOutlet<S, P: Payload> {
     free: Vec<Delivery<S, P>>,
+    /// Free too, and with the memory for a delivery.
+    ready: Option<Delivery<S, P>>,
     busy: FuturesUnordered<Run<S, P>>,
     /// Stopped until what they gave up was sent to the port.
     stopped: Vec<Delivery<S, P>>,
@@ -46,7 +49,7 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
         let dues = deliveries.iter().map(Delivery::due).collect();
         let (busy, stopped) = (FuturesUnordered::new(), Vec::new());
         let (relieved, left) = (Vec::new(), Vec::new());
-        Self { free: deliveries, busy, stopped, relieved, left, dues, dead_letters, ended: None }
+        Self { free: deliveries, ready: None, busy, stopped, relieved, left, dues, dead_letters, ended: None }
     }
 
     fn start(&mut self, mut delivery: Delivery<S, P>) {
@@ -66,20 +69,17 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
         }
     }
 
-    /// Puts a delivery that has no letters where it belongs.
-    fn put_by(&mut self, delivery: Delivery<S, P>) {
+    /// Puts a delivery that has no letters where it belongs. One that has nothing to do has no use for memory.
+    fn put_by(&mut self, mut delivery: Delivery<S, P>) {
         if delivery.is_done() {
+            delivery.release();
             self.free.push(delivery);
         } else if delivery.makes_way() {
+            delivery.release();
             self.relieved.push(delivery);
         } else {
             self.stopped.push(delivery);
         }
-    }
-
-    /// Whether a sink is free, or there is no use in waiting for one.
-    fn is_ready(&self) -> bool {
-        !self.free.is_empty() || !self.relieved.is_empty()
     }
 
     /// Whether a delivery has ended for good, or waits for what it gave up to be sent.
@@ -88,16 +88,26 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     }
 
     /// Drives the deliveries until `enough` says so or one of them needs the stage.
-    async fn until(&mut self, cx: &StageContext, enough: impl Fn(&Self) -> bool) {
+    async fn until(&mut self, cx: &StageContext, enough: impl Fn(&mut Self, &mut Context<'_>) -> bool) {
+        let mut relief = cx.relief.intake();
+        let mut asked = pin!(relief.shut());
+        let mut is_asked = false;
         poll_fn(|task| {
             self.drive(task);
-            if self.needs_stage() || enough(self) {
+            if self.needs_stage() || enough(self, task) {
                 return Poll::Ready(());
+            }
+            // What waits for memory does not any more.
+            if !is_asked && asked.as_mut().poll(task).is_ready() {
+                is_asked = true;
+                if enough(self, task) {
+                    return Poll::Ready(());
+                }
             }
             // The first of them to come back ends the wait.
             let due = self.dues.iter().filter_map(Due::get).min().unwrap_or(Time::MAX);
             cx.due.set(due);
-            cx.clock.will_wait(Wait::External);
+            cx.clock.will_wait(if self.busy.is_empty() { Wait::Budget } else { Wait::External });
             Poll::Pending
         })
         .await;
@@ -128,23 +138,43 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
     }
 
     /// Waits until `enough` holds, sending what is given up meanwhile.
-    async fn settle_until(&mut self, cx: &mut StageContext, enough: impl Fn(&Self) -> bool) -> Result<(), Ended> {
+    async fn settle_until(
+        &mut self,
+        cx: &mut StageContext,
+        enough: impl Fn(&mut Self, &mut Context<'_>) -> bool,
+    ) -> Result<(), Ended> {
         loop {
             self.until(cx, &enough).await;
             if let Some(ended) = self.ended.take() {
                 return Err(ended);
             }
+            let holds = self.stopped.is_empty();
             self.restart(cx).await?;
-            if enough(self) {
+            if holds {
                 return Ok(());
             }
         }
     }
 
+    /// Whether a sink is free and has the memory for a delivery, or there is no use in waiting for one because the stage is
+    /// to make way. One at a time: they share what was reserved for one, and none of them keeps it from another.
+    fn has_ready(&mut self, task: &mut Context<'_>) -> bool {
+        if self.ready.is_none()
+            && let Some(mut delivery) = self.free.pop()
+        {
+            if delivery.makes_way() || delivery.poll_memory(task).is_ready() {
+                self.ready = Some(delivery);
+            } else {
+                self.free.push(delivery);
+            }
+        }
+        self.ready.is_some() || !self.relieved.is_empty()
+    }
+
     /// Waits until nothing is under way, and pushes out what the receivers buffer.
     async fn flush_all(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
-        self.settle_until(cx, |pool| pool.busy.is_empty() && pool.stopped.is_empty()).await?;
-        for delivery in self.free.iter_mut().chain(&mut self.relieved) {
+        self.settle_until(cx, |pool, _| pool.busy.is_empty() && pool.stopped.is_empty()).await?;
+        for delivery in self.free.iter_mut().chain(&mut self.ready).chain(&mut self.relieved) {
             delivery.flush().await?;
         }
         Ok(())
@@ -153,24 +183,23 @@ impl<P: Payload, S: Sink<P>> PoolOutlet<S, P> {
 
 impl<P: Payload, S: Sink<P>> Outlet<P> for PoolOutlet<S, P> {
     async fn ready(&mut self, cx: &mut StageContext) -> Result<(), Ended> {
-        if self.free.iter().any(Delivery::is_closed) {
+        if self.free.iter().chain(&self.ready).any(Delivery::is_closed) {
             return Err(Ended::Cancelled);
         }
-        self.settle_until(cx, Self::is_ready).await
+        self.settle_until(cx, Self::has_ready).await
     }
 
     async fn push(&mut self, slot: &mut Option<Batch<P>>, cx: &mut StageContext) -> Result<(), Ended> {
-        if self.free.is_empty() {
-            self.settle_until(cx, Self::is_ready).await?;
-        }
-        match (self.free.pop(), slot.take()) {
+        // Costs nothing where `ready` was asked: that sink has its memory.
+        self.settle_until(cx, Self::has_ready).await?;
+        match (self.ready.take(), slot.take()) {
             (Some(mut delivery), Some(batch)) => {
                 delivery.take(batch);
                 self.start(delivery);
             }
             // Every delivery was stopped to make way, and so will the stage be.
             (None, Some(batch)) => self.left.push(batch),
-            (free, None) => self.free.extend(free),
+            (ready, None) => self.ready = ready,
         }
         Ok(())
     }
@@ -210,8 +239,8 @@ impl<P: Payload, S: Sink<P>> Outlet<P> for PoolOutlet<S, P> {
     }
 
     fn hand_over(self, to: &mut Handover) {
-        let Self { free, relieved, left, dead_letters, .. } = self;
-        relieved.into_iter().chain(free).for_each(|delivery| delivery.hand_over(to));
+        let Self { free, ready, relieved, left, dead_letters, .. } = self;
+        relieved.into_iter().chain(ready).chain(free).for_each(|delivery| delivery.hand_over(to));
         left.into_iter().for_each(|batch| to.leave_batch(batch));
         if let Some(port) = dead_letters {
             port.hand_over(to);

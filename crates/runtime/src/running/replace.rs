@@ -58,6 +58,7 @@ impl Running {
         for (id, stage, successor) in next {
             let brought = self.places.replace(id, successor).await;
             let brought = brought.ok_or_else(|| ReplaceError::Ended { stage: stage.to_owned() })?;
+            self.view.parts.holdings.renew(stage, self.places.holdings(id));
             // What the old life of a source read settles as ever; nothing more will be read.
             self.view.lives().iter().filter(|row| row.stage == id).for_each(|row| row.probe.close());
             brought.into_iter().for_each(|source| self.settle(source));

@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 
 use tidegate_flow::{Nack, Payload as _, Records};
 use tidegate_record::codec::Encoder;
-use tidegate_record::codec::compress::{self, compress};
+use tidegate_record::codec::compress::{self, compress_into, compressed_most};
 use tidegate_runtime::Accepted;
 use tokio::time::Instant;
 
 use super::open::OpenFiles;
-use super::{Compression, File, Fsync};
+use super::{Compression, File, Fsync, Sheet};
 use crate::Rows;
 use crate::template::{RowClock, Template};
 
 /// A batch to write.
 pub(super) struct Job {
     pub(super) rows: Rows,
+    /// What they are encoded into: with room for all of them, and where they are compressed for that too.
+    pub(super) sheet: Sheet,
 }
 
 /// Writes batches to files.
@@ -30,7 +32,6 @@ pub(super) struct Writer {
     encoder: Encoder,
     compression: compress::Compression,
     fsync: Fsync,
-    buffer: Vec<u8>,
 }
 
 /// The rows of one file: runs of neighbours, each with the number of its first row.
@@ -55,18 +56,23 @@ impl Writer {
             encoder: config.encoding.encoder(&config.framing),
             compression,
             fsync: config.fsync,
-            buffer: Vec::new(),
         }
     }
 
-    /// Writes a batch. Where one of several files fails, the records of the others are written.
-    pub(super) fn write(&mut self, job: Job) -> Result<Accepted, Nack> {
+    /// Writes a batch, and gives back what it was encoded into.
+    pub(super) fn write(&mut self, job: Job) -> (Result<Accepted, Nack>, Sheet) {
+        let Job { rows, mut sheet } = job;
+        (self.write_rows(rows, &mut sheet.buffer), sheet)
+    }
+
+    /// Where one of several files fails, the records of the others are written.
+    fn write_rows(&mut self, rows: Rows, buffer: &mut Vec<u8>) -> Result<Accepted, Nack> {
         let now = Instant::now();
         self.files.close_idle(now);
-        let (sorted, mut refused) = self.sort(job.rows);
+        let (sorted, mut refused) = self.sort(rows);
         let is_one_file = sorted.len() == 1 && refused.is_empty();
         for (path, runs) in sorted {
-            if let Err(nack) = self.append(&path, &runs, now) {
+            if let Err(nack) = self.append(&path, &runs, buffer, now) {
                 if is_one_file {
                     return Err(nack);
                 }
@@ -121,30 +127,28 @@ impl Writer {
     }
 
     /// Appends the rows to one file, in one piece.
-    fn append(&mut self, path: &Path, runs: &Runs, now: Instant) -> Result<(), Nack> {
+    fn append(&mut self, path: &Path, runs: &Runs, buffer: &mut Vec<u8>, now: Instant) -> Result<(), Nack> {
         let sync = self.fsync == Fsync::EveryBatch;
-        let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let written = match (self.compression, runs.as_slice()) {
             // What nobody changed goes from the read buffer to the file.
             (compress::Compression::None, [(_, rows)]) => {
-                let encoded = rows.encode_slices(self.encoder, buffer);
+                let encoded = rows.encode_slices(self.encoder, std::mem::take(buffer));
                 let written = self.files.append(path, &mut encoded.io_slices(), sync, now);
-                buffer = encoded.take_buffer();
+                *buffer = encoded.take_buffer();
                 written
             }
             (compression, runs) => {
-                runs.iter().for_each(|(_, rows)| rows.encode(self.encoder, &mut buffer));
+                runs.iter().for_each(|(_, rows)| rows.encode(self.encoder, buffer));
                 match compression {
-                    compress::Compression::None => self.files.append(path, &mut [IoSlice::new(&buffer)], sync, now),
-                    _ => match compress(compression, &buffer) {
+                    compress::Compression::None => self.files.append(path, &mut [IoSlice::new(buffer)], sync, now),
+                    _ => match compress_into(compression, buffer, Vec::with_capacity(compressed_most(buffer.len()))) {
                         Ok(packed) => self.files.append(path, &mut [IoSlice::new(&packed)], sync, now),
                         Err(error) => Err(io::Error::other(error.to_string())),
                     },
                 }
             }
         };
-        self.buffer = buffer;
         written.map_err(|error| fault(path, &error))
     }
 }

@@ -1,6 +1,7 @@
 //! [`HttpSink`]: one request at a time, for each batch one.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,14 +10,15 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, Uri};
-use tidegate_flow::{Meta, Nack};
+use tidegate_flow::{Bytes as FlowBytes, Meta, Nack};
 use tidegate_record::codec::Encoder;
-use tidegate_record::codec::compress::{Compression, compress};
-use tidegate_runtime::{Accepted, Sink};
+use tidegate_record::codec::compress::{Compression, compress_into, compressed_most};
+use tidegate_runtime::{Accepted, Sink, SinkContext};
 
 use super::answer::{self, Meaning};
 use super::client::Client;
 use crate::Rows;
+use crate::sinks::desk::{Desk, Sheet};
 
 /// What all requests of a sink have in common.
 pub(super) struct Requests {
@@ -38,15 +40,18 @@ const ANSWER_MAX_BYTES: usize = 64 << 10;
 /// One of the sinks of a pool.
 pub(super) struct HttpSink {
     requests: Arc<Requests>,
+    desk: Desk,
     /// How long the receiver asked to be left alone, in its last answer.
     asked: Option<Duration>,
 }
 
 impl HttpSink {
-    /// So many sinks that share their connections.
-    pub(super) fn pool(requests: Requests, size: usize) -> Vec<Self> {
+    /// So many sinks that share their connections; `usual` is what the body of a request takes.
+    pub(super) fn pool(requests: Requests, usual: FlowBytes, size: usize) -> Vec<Self> {
         let requests = Arc::new(requests);
-        (0..size.max(1)).map(|_| Self { requests: Arc::clone(&requests), asked: None }).collect()
+        (0..size.max(1))
+            .map(|_| Self { requests: Arc::clone(&requests), desk: Desk::new(usual), asked: None })
+            .collect()
     }
 
     /// What the answer says.
@@ -83,19 +88,30 @@ impl Requests {
         format!("{scheme}://{host}{port}{}", self.uri.path())
     }
 
-    fn body(&self, rows: &Rows) -> Result<Bytes, Nack> {
-        let mut text = self.around.0.clone().into_bytes();
-        rows.encode(self.encoder, &mut text);
-        text.extend_from_slice(self.around.1.as_bytes());
-        if self.compression == Compression::None {
-            return Ok(text.into());
-        }
-        let packed = compress(self.compression, &text);
-        packed.map(Bytes::from).map_err(|error| Nack::transient(error.to_string()))
+    /// The most that the body of a request with these records takes: as text, and while it is compressed as both.
+    fn body_most(&self, rows: &Rows) -> (usize, usize) {
+        let around = self.around.0.len() + self.around.1.len();
+        let text = rows.encoded_most(self.encoder).saturating_add(around);
+        (text, if self.compression == Compression::None { 0 } else { compressed_most(text) })
     }
 
-    async fn send(&self, rows: &Rows) -> Result<Response<Incoming>, Nack> {
-        let mut request = Request::new(Full::new(self.body(rows)?));
+    /// Makes the sheet hold the body of a request.
+    fn write_body(&self, rows: &Rows, packed_most: usize, sheet: &mut Sheet) -> Result<(), Nack> {
+        let text = &mut sheet.buffer;
+        text.extend_from_slice(self.around.0.as_bytes());
+        rows.encode(self.encoder, text);
+        text.extend_from_slice(self.around.1.as_bytes());
+        if self.compression != Compression::None {
+            let packed = compress_into(self.compression, text, Vec::with_capacity(packed_most));
+            let mut packed = packed.map_err(|error| Nack::transient(error.to_string()))?;
+            packed.shrink_to_fit();
+            sheet.replace(packed);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Nack> {
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -118,14 +134,35 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 impl Sink<Rows> for HttpSink {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
         self.asked = None;
         if payload.is_empty() {
             return Ok(Accepted::All);
         }
         let requests = Arc::clone(&self.requests);
-        let answer = requests.send(payload).await?;
-        self.judge(answer, payload.len()).await
+        let (text, packed) = requests.body_most(payload);
+        let mut sheet = self.desk.take(text, packed, payload.len())?;
+        if let Err(nack) = requests.write_body(payload, packed, &mut sheet) {
+            self.desk.put_back(sheet);
+            return Err(nack);
+        }
+        let body = Bytes::from(std::mem::take(&mut sheet.buffer));
+        // What pays for the body stays in the sheet until the request is over.
+        let answer = requests.send(body).await;
+        self.desk.put_back(sheet);
+        self.judge(answer?, payload.len()).await
+    }
+
+    fn release(&mut self) {
+        self.desk.clear();
     }
 
     fn retry_after(&mut self) -> Option<Duration> {

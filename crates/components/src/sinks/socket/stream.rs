@@ -1,15 +1,18 @@
 //! [`StreamSink`]: writes records to a connection, and connects again when it breaks.
 
 use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_flow::{Meta, Nack};
 use tidegate_record::Row;
-use tidegate_record::codec::{Codec, EncodeFraming, Encoder};
-use tidegate_runtime::{Accepted, Sink};
+use tidegate_record::codec::{Codec, Encoder};
+use tidegate_runtime::{Accepted, Sink, SinkContext};
 
+use super::BATCH;
 use super::target::{Stream, Target};
 use crate::Rows;
+use crate::sinks::desk::Desk;
 
 /// The most slices that are given to one write; the kernel takes no more than 1024.
 const SLICES: usize = 512;
@@ -20,12 +23,12 @@ pub(super) struct StreamSink {
     connect_timeout: Duration,
     stream: Option<Stream>,
     /// For records that must be put together.
-    buffer: Vec<u8>,
+    desk: Desk,
 }
 
 impl StreamSink {
     pub(super) fn new(target: Target, encoder: Encoder, connect_timeout: Duration) -> Self {
-        Self { target, encoder, connect_timeout, stream: None, buffer: Vec::new() }
+        Self { target, encoder, connect_timeout, stream: None, desk: Desk::new(BATCH.bytes) }
     }
 
     /// The connection, made anew where there is none or the peer has closed it.
@@ -40,12 +43,22 @@ impl StreamSink {
 }
 
 impl Sink<Rows> for StreamSink {
+    fn open(&mut self, cx: SinkContext) {
+        self.desk.open(cx);
+    }
+
+    fn poll_memory(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_memory(task)
+    }
+
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
         let mut stream = self.connect().await?;
-        let encoded = payload.encode_slices(self.encoder, std::mem::take(&mut self.buffer));
+        let mut sheet = self.desk.take(payload.encoded_most(self.encoder), 0, payload.len())?;
+        let encoded = payload.encode_slices(self.encoder, std::mem::take(&mut sheet.buffer));
         let mut written = 0;
         let outcome = write_all(&mut stream, &mut encoded.io_slices(), &mut written).await;
-        self.buffer = encoded.take_buffer();
+        sheet.buffer = encoded.take_buffer();
+        self.desk.put_back(sheet);
         match outcome {
             Ok(()) => {
                 self.stream = Some(stream);
@@ -87,7 +100,7 @@ fn rows_within(rows: &Rows, encoder: Encoder, bytes: usize) -> usize {
             Codec::Json => row.write_json(&mut text),
             Codec::Text => row.write_text(&mut text),
         }
-        end += text.len() + usize::from(encoder.framing != EncodeFraming::Bytes);
+        end += text.len() + encoder.framing_bytes(text.len());
         end <= bytes
     };
     rows.iter().take_while(fits).count()
@@ -95,6 +108,8 @@ fn rows_within(rows: &Rows, encoder: Encoder, bytes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_record::codec::EncodeFraming;
+
     use super::*;
 
     #[test]

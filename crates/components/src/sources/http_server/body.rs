@@ -40,14 +40,27 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The records of a body. All of it is checked: a body is taken whole or not at all.
-pub(super) fn records(body: &[u8], cut: Cut) -> Result<(Form, Vec<Range<usize>>), Fault> {
+/// The most records that a body can have, and that are taken of one: what stands between its newlines, or its commas.
+pub(super) fn most_records(body: &[u8], cut: Cut) -> usize {
+    let count = |sign: u8| body.iter().filter(|byte| **byte == sign).count();
+    let found = match cut {
+        Cut::Whole => 0,
+        Cut::Lines | Cut::JsonLines => count(b'\n'),
+        Cut::Json => count(b'\n').max(count(b',')),
+    };
+    (found + 1).min(MOST_RECORDS)
+}
+
+/// The records of a body, in a list that does not grow beyond `most`, which [`most_records`] gave. All of it is checked:
+/// a body is taken whole or not at all.
+pub(super) fn records(body: &[u8], cut: Cut, most: usize) -> Result<(Form, Vec<Range<usize>>), Fault> {
+    let list = Vec::with_capacity(most);
     match cut {
         Cut::Whole if body.is_empty() => Ok((Form::Message, Vec::new())),
         Cut::Whole => Ok((Form::Message, one(0..body.len()))),
-        Cut::Lines => Ok((Form::Message, lines(body)?)),
-        Cut::JsonLines => Ok((Form::Object, object_lines(body)?)),
-        Cut::Json => Ok((Form::Object, objects(body)?)),
+        Cut::Lines => Ok((Form::Message, lines(body, list)?)),
+        Cut::JsonLines => Ok((Form::Object, object_lines(body, list)?)),
+        Cut::Json => Ok((Form::Object, objects(body, list)?)),
     }
 }
 
@@ -55,8 +68,7 @@ fn one(range: Range<usize>) -> Vec<Range<usize>> {
     std::iter::once(range).collect()
 }
 
-fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
-    let mut found = Vec::new();
+fn lines(body: &[u8], mut found: Vec<Range<usize>>) -> Result<Vec<Range<usize>>, Fault> {
     let mut from = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -72,8 +84,8 @@ fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
     Ok(found)
 }
 
-fn object_lines(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
-    let mut found = lines(body)?;
+fn object_lines(body: &[u8], list: Vec<Range<usize>>) -> Result<Vec<Range<usize>>, Fault> {
+    let mut found = lines(body, list)?;
     found.retain(|line| !body[line.clone()].iter().all(u8::is_ascii_whitespace));
     for (number, line) in found.iter().enumerate() {
         check_object(&body[line.clone()]).map_err(|why| Fault::Malformed(format!("record {}: {why}", number + 1)))?;
@@ -81,24 +93,26 @@ fn object_lines(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
     Ok(found)
 }
 
-fn objects(body: &[u8]) -> Result<Vec<Range<usize>>, Fault> {
+fn objects(body: &[u8], mut list: Vec<Range<usize>>) -> Result<Vec<Range<usize>>, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Vec::new());
     }
     match json::validate(body) {
         Ok(shape) if json::kind(body) == Kind::Object => Ok(one(shape.start..shape.end)),
         Ok(_) if json::kind(body) == Kind::Array => {
-            let found: Vec<Range<usize>> = json::elements(body).take(MOST_RECORDS + 1).collect();
-            if found.len() > MOST_RECORDS {
-                return Err(Fault::TooMany);
+            for element in json::elements(body) {
+                if list.len() == MOST_RECORDS {
+                    return Err(Fault::TooMany);
+                }
+                list.push(element);
             }
-            match found.iter().position(|element| json::kind(&body[element.clone()]) != Kind::Object) {
+            match list.iter().position(|element| json::kind(&body[element.clone()]) != Kind::Object) {
                 Some(at) => Err(Fault::Malformed(format!("element {} of the array is no object", at + 1))),
-                None => Ok(found),
+                None => Ok(list),
             }
         }
         Ok(_) => Err(Fault::Malformed("expected a JSON object, an array of objects, or an object a line".to_owned())),
-        Err(_) => object_lines(body),
+        Err(_) => object_lines(body, list),
     }
 }
 
@@ -115,7 +129,8 @@ mod tests {
     use super::*;
 
     fn texts(body: &str, cut: Cut) -> Result<Vec<&str>, Fault> {
-        records(body.as_bytes(), cut).map(|(_, found)| found.into_iter().map(|range| &body[range]).collect())
+        records(body.as_bytes(), cut, most_records(body.as_bytes(), cut))
+            .map(|(_, found)| found.into_iter().map(|range| &body[range]).collect())
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        let said = |body: &str, cut| records(body.as_bytes(), cut).unwrap_err().to_string();
+        let said = |body: &str, cut| records(body.as_bytes(), cut, 1).unwrap_err().to_string();
         assert!(said("{}\nnonsense\n", Cut::Json).starts_with("record 2: "));
         assert!(said("{}\n[]\n", Cut::JsonLines).starts_with("record 2: is no JSON object"));
         assert_eq!(said("[{},1]", Cut::Json), "element 2 of the array is no object");

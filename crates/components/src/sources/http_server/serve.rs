@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,12 +20,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_flow::{Bytes as FlowBytes, Outcome, OutcomeCounts, OverBudget, Slab, SlabBuf};
-use tidegate_record::codec::compress::{Compression, DecompressError, Limits, decompress};
-use tidegate_record::{JsonText, Origin};
-use tidegate_runtime::Intake;
+use tidegate_flow::{Bytes as FlowBytes, Lease, Outcome, OutcomeCounts, OverBudget, Slab, SlabBuf};
+use tidegate_record::codec::compress::{Compression, DecompressError, Limits, decompress_to};
+use tidegate_record::{Form, JsonText, Origin};
+use tidegate_runtime::{Companion, Intake};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::admission::{Admission, Admitted};
@@ -40,8 +41,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long nobody is let in after accepting failed, as it does when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most that the head of a request may take.
-const HEAD_BYTES: usize = 32 << 10;
+/// The most tasks that serve connections.
+const MOST_TASKS: usize = 4;
+
+/// The most that the head of a request may take, and that a connection holds of a body.
+pub(super) const HEAD_BYTES: usize = 16 << 10;
 
 /// In how many seconds to try again, where nothing better is known.
 const RETRY_SECONDS: u64 = 1;
@@ -105,6 +109,8 @@ struct Desk {
     meeting: Meeting,
     given: Given,
     admission: Mutex<Admission>,
+    /// For connections.
+    places: Arc<Semaphore>,
     /// Whether connections end after the answer at hand.
     closing: watch::Sender<bool>,
 }
@@ -143,34 +149,64 @@ impl Server {
     }
 
     /// Takes and answers requests until everything is settled and nothing more is read.
-    pub(super) async fn serve(self, given: Given, mut closing: Intake) {
+    ///
+    /// That is the work of several tasks: each accepts, and serves the connections that it accepted.
+    pub(super) fn serve(self, given: &Given, closing: &Intake) -> Vec<Companion> {
         let Self { listener, meeting, rules, counts } = self;
         let admission = Mutex::new(Admission::new(rules.ack_timeout));
-        let limit = rules.connections;
-        let desk = Arc::new(Desk { rules, counts, meeting, given, admission, closing: watch::Sender::new(false) });
-        let mut connections: Connections = FuturesUnordered::new();
+        let places = Arc::new(Semaphore::new(rules.connections.min(Semaphore::MAX_PERMITS)));
+        let (given, closes) = (given.clone(), watch::Sender::new(false));
+        let desk = Arc::new(Desk { rules, counts, meeting, given, admission, places, closing: closes });
+        let listener = Arc::new(listener);
+        let task =
+            |_| -> Companion { Box::pin(take_connections(Arc::clone(&listener), Arc::clone(&desk), closing.clone())) };
+        (0..tasks()).map(task).collect()
+    }
+}
+
+/// How many tasks serve: as many as there are cores, but no more than other stages leave room for.
+fn tasks() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_TASKS)
+}
+
+/// Accepts connections and serves them, until `closing` says that everything is settled.
+async fn take_connections(listener: Arc<TcpListener>, desk: Arc<Desk>, mut closing: Intake) {
+    let mut connections: Connections = FuturesUnordered::new();
+    {
         let mut stop = pin!(closing.shut());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Some(()) = connections.next() => {}
-                accepted = listener.accept(), if connections.len() < limit => match accepted {
-                    Ok((stream, peer)) => {
+                accepted = desk.accept(&listener) => match accepted {
+                    Ok(accepted) => {
                         desk.counts.opened.add(1);
-                        connections.push(Box::pin(connection(stream, peer, Arc::clone(&desk))));
+                        connections.push(Box::pin(connection(accepted, Arc::clone(&desk))));
                     }
                     Err(_) => {
                         desk.counts.not_accepted.add(1);
+                        let until = desk.given.clock.now() + ACCEPT_PAUSE;
                         go_on(&desk.given, ACCEPT_PAUSE, &mut connections).await;
+                        desk.given.clock.sleep_until(until).await;
                     }
                 },
             }
         }
-        drop(listener);
-        desk.closing.send_replace(true);
-        go_on(&desk.given, LAST_ANSWERS, &mut connections).await;
     }
+    drop(listener);
+    desk.closing.send_replace(true);
+    go_on(&desk.given, LAST_ANSWERS, &mut connections).await;
+}
+
+/// A connection, its place among those that there may be, and what pays for what it holds.
+struct Connected {
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// Given back when the connection is over.
+    _place: OwnedSemaphorePermit,
+    /// For the head of a request and the part of a body that was not taken yet.
+    _lease: Lease,
 }
 
 type Connections = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -188,7 +224,8 @@ async fn go_on(given: &Given, time: Duration, connections: &mut Connections) {
 }
 
 /// Serves one connection, one request after the other.
-async fn connection(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) {
+async fn connection(connected: Connected, desk: Arc<Desk>) {
+    let Connected { stream, peer, _place, _lease } = connected;
     let mut closing = desk.closing.subscribe();
     let service = service_fn(|request| {
         let desk = Arc::clone(&desk);
@@ -208,6 +245,21 @@ async fn connection(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) {
 }
 
 impl Desk {
+    /// Lets a connection in, once there is a place for it, and memory. Cancel-safe.
+    async fn accept(&self, listener: &TcpListener) -> std::io::Result<Connected> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(std::io::Error::other)?;
+        let bytes = FlowBytes::from(HEAD_BYTES);
+        let lease = loop {
+            if let Some(lease) = self.given.holding.try_lease(bytes) {
+                break lease;
+            }
+            let room = poll_fn(|task| self.given.holding.poll_room(task, bytes)).await;
+            room.map_err(|refused| std::io::Error::other(refused.to_string()))?;
+        };
+        let (stream, peer) = listener.accept().await?;
+        Ok(Connected { stream, peer, _place: place, _lease: lease })
+    }
+
     async fn answer(self: Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Answer {
         match self.take(peer, request).await {
             Ok(counts) => self.accepted(counts),
@@ -229,13 +281,11 @@ impl Desk {
         let slab = self.inflate(slab, compression)?;
         passage.read(slab.len());
         self.counts.bytes.add(slab.len() as u64);
-        let (form, records) = body::records(&slab, self.rules.cut).map_err(|fault| self.faulty(&fault))?;
+        let (form, records, lease) = self.list(&slab)?;
         self.counts.requests.add(1);
         if records.is_empty() {
             return Ok(OutcomeCounts::default());
         }
-        let listed = FlowBytes::from(size_of_val(records.as_slice()));
-        let lease = self.given.holding.lease(listed).map_err(|refused| self.no_memory(refused))?;
         let (reply, count) = (Reply::default(), records.len() as u64);
         let parcel = Parcel { body: slab, form, records: records.into(), lease, origin, reply: reply.clone() };
         if !self.meeting.hand_over(parcel) {
@@ -300,23 +350,43 @@ impl Desk {
         Ok(())
     }
 
+    /// The records of a body, as a list that is paid for before it is made.
+    fn list(&self, slab: &Slab) -> Result<(Form, Vec<Range<usize>>, Lease), Refusal> {
+        let most = body::most_records(slab, self.rules.cut);
+        let bytes = |records: usize| FlowBytes::from(records.saturating_mul(size_of::<Range<usize>>()));
+        let mut lease = self.given.holding.lease(bytes(most)).map_err(|refused| self.no_memory(refused))?;
+        let (form, records) = body::records(slab, self.rules.cut, most).map_err(|fault| self.faulty(&fault))?;
+        // Shrinking always works.
+        let _fits: Result<(), OverBudget> = lease.resize(bytes(records.capacity()).min(lease.bytes()));
+        Ok((form, records, lease))
+    }
+
     /// What a body was before it was compressed, in a slab of its own.
     fn inflate(&self, slab: Slab, compression: Compression) -> Result<Slab, Refusal> {
         if compression == Compression::None || slab.is_empty() {
             return Ok(slab);
         }
         let limits = Limits { bytes: self.rules.max_body, ..Limits::default() };
-        let plain = decompress(compression, &slab, limits).map_err(|error| match error {
-            DecompressError::Broken(_) => {
-                self.counts.malformed.add(1);
-                Refusal::of(StatusCode::BAD_REQUEST, error.to_string())
+        let mut into = self.slab(slab.len())?;
+        let mut refusal = None;
+        let unpacked = decompress_to(compression, &slab, limits, &mut |part| match self.put(&mut into, part, None) {
+            Ok(()) => true,
+            Err(refused) => {
+                refusal = Some(refused);
+                false
             }
-            DecompressError::TooLarge(_) | DecompressError::TooDense(_) => self.too_large(error.to_string()),
-        })?;
-        drop(slab);
-        let mut into = self.slab(plain.len())?;
-        into.put(&plain);
-        Ok(into.freeze())
+        });
+        match (unpacked, refusal) {
+            (Ok(()), _) => Ok(into.freeze()),
+            (Err(_), Some(refusal)) => Err(refusal),
+            (Err(error @ (DecompressError::Broken(_) | DecompressError::NotTaken)), None) => {
+                self.counts.malformed.add(1);
+                Err(Refusal::of(StatusCode::BAD_REQUEST, error.to_string()))
+            }
+            (Err(error @ (DecompressError::TooLarge(_) | DecompressError::TooDense(_))), None) => {
+                Err(self.too_large(error.to_string()))
+            }
+        }
     }
 
     fn slab(&self, bytes: usize) -> Result<SlabBuf, Refusal> {

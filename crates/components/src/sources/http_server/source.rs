@@ -65,8 +65,11 @@ impl Source for Requests {
         NoCommit
     }
 
-    fn companion(&mut self, closing: Intake) -> Option<Companion> {
-        Some(Box::pin(self.server.take()?.serve(self.given.clone()?, closing)))
+    fn companions(&mut self, closing: &Intake) -> Vec<Companion> {
+        match (self.server.take(), &self.given) {
+            (Some(server), Some(given)) => server.serve(given, closing),
+            _ => Vec::new(),
+        }
     }
 
     async fn ready(&mut self) -> Result<Readiness, Cause> {

@@ -303,6 +303,58 @@ async fn clients_that_are_slow_or_vanish_cost_their_connection_alone() {
     bed.end().await;
 }
 
+/// The budget pays for connections, for what a body was before it was compressed, and for the list of its records.
+#[tokio::test]
+async fn what_is_held_between_reads_is_charged_and_given_back() {
+    let bed = Bed::start(r#","framing":{"method":"newline_delimited"}"#);
+    let used = |bed: &Bed, what: &str| {
+        let holdings = bed.running.holdings();
+        holdings.iter().find(|held| held.what == what).map_or(0, |held| held.used.get())
+    };
+    // Each task that accepts has paid for the connection that it waits for.
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    let waiting = used(&bed, "between reads");
+    let mut stream = bed.connect().await;
+    bed.kept.shut(true);
+    let body = compress(Compression::Gzip, "a line\n".repeat(50_000).as_bytes()).unwrap();
+    write(&mut stream, "POST / HTTP/1.1\r\nContent-Encoding: gzip", &body).await;
+    while bed.counted("requests_taken") == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(used(&bed, "slabs") >= 350_000, "the body: {:?}", bed.running.holdings());
+    assert!(used(&bed, "between reads") >= waiting + 16 * 40_000, "its records: {:?}", bed.running.holdings());
+    bed.kept.shut(false);
+    assert_eq!(read(&mut stream).await.status, 200);
+    drop(stream);
+    while used(&bed, "between reads") > waiting {
+        tokio::task::yield_now().await;
+    }
+    bed.end().await;
+}
+
+/// With one connection in the middle of a body, others are served on the same and on other tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_are_slow_do_not_keep_others_waiting() {
+    let bed = Bed::start("");
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = bed.connect().await;
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..32 {
+        assert_eq!(bed.post("whole").await.status, 200);
+    }
+    for stream in &mut slow {
+        stream.write_all(b" whole").await.unwrap();
+        assert_eq!(read(stream).await.status, 200);
+    }
+    assert_eq!(bed.kept.texts().len(), 40);
+    bed.end().await;
+}
+
 #[tokio::test]
 async fn a_drain_answers_what_was_read() {
     let bed = Bed::start("");

@@ -32,6 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Connections {
     listener: StreamListener,
     limit: usize,
+    framing: frame::Framing,
     max_length: usize,
     /// Nothing to read; each has its own waker.
     waiting: FuturesUnordered<Waiting>,
@@ -55,6 +56,7 @@ struct Counts {
     over_limit: Counter,
     not_accepted: Counter,
     oversize: Counter,
+    cut_off: Counter,
     bytes: Counter,
 }
 
@@ -90,6 +92,7 @@ impl Connections {
         Self {
             listener,
             limit: config.connection_limit.unwrap_or(CONNECTIONS) as usize,
+            framing: config.framing().cut(),
             max_length: config.max_length(),
             waiting: FuturesUnordered::new(),
             line: VecDeque::new(),
@@ -105,6 +108,7 @@ impl Connections {
                 over_limit: counter("connections_over_limit"),
                 not_accepted: counter("accepts_failed"),
                 oversize: counter("frames_oversize"),
+                cut_off: counter("frames_cut_off"),
                 bytes: counter("bytes_read"),
             },
         }
@@ -140,7 +144,12 @@ impl Connections {
                 }
                 Poll::Ready(Ok((socket, peer))) => {
                     self.counts.opened.add(1);
-                    self.waiting.push(Waiting(Some(Box::new(Connection::new(socket, peer, self.max_length)))));
+                    self.waiting.push(Waiting(Some(Box::new(Connection::new(
+                        socket,
+                        peer,
+                        self.framing,
+                        self.max_length,
+                    )))));
                 }
                 Poll::Ready(Err(error)) if is_of_the_peer(&error) => self.counts.not_accepted.add(1),
                 Poll::Ready(Err(_)) => {
@@ -166,14 +175,14 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 impl Connection {
-    fn new(socket: Stream, Peer(address): Peer, max_length: usize) -> Self {
+    fn new(socket: Stream, Peer(address): Peer, framing: frame::Framing, max_length: usize) -> Self {
         let mut origin = Origin::new("socket", tidegate_record::Timestamp::default());
         if let Some(address) = address {
             origin = origin
                 .with_host(address.ip().to_string())
                 .with_field("port", JsonText::number(u64::from(address.port())));
         }
-        let frames = stream::Stream::new(frame::Framing::NewlineDelimited, max_length);
+        let frames = stream::Stream::new(framing, max_length);
         Self { socket, frames, origin }
     }
 }
@@ -212,6 +221,7 @@ impl Source for Connections {
         };
         let outcome = frames.pull(memory, read, most_rows(room), &origin, &mut rows);
         self.counts.oversize.add(frames.take_oversize());
+        self.counts.cut_off.add(frames.take_cut_off());
         let has_uncut = frames.has_uncut();
         match outcome {
             // What was read is to be taken before more is read: one slab of one connection at a time.

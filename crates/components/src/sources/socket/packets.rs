@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tidegate_flow::{Cause, OverBudget, Slab, SlabBuf, SlabPool, Time, Weight};
-use tidegate_record::frame::{self, Framer, Rest};
+use tidegate_record::frame::{Framer, Rest};
 use tidegate_record::{JsonText, Origin, Rows};
 use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 
@@ -16,7 +16,6 @@ use super::Socket;
 use super::listener::{PacketSocket, Peer};
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Counter};
-use crate::options::FramingMethod;
 use crate::sources::decode::{Decoder, most_rows};
 
 mod drops;
@@ -57,12 +56,8 @@ pub(super) struct Packets {
 
 impl Packets {
     pub(super) fn new(config: &Socket, socket: PacketSocket, node: &Arc<str>, cx: &BuildContext) -> Self {
-        let framing = match config.framing().method {
-            FramingMethod::Bytes => frame::Framing::Bytes,
-            FramingMethod::NewlineDelimited => frame::Framing::NewlineDelimited,
-        };
         Self {
-            framer: Framer::new(framing, config.max_length()),
+            framer: Framer::new(config.framing().cut(), config.max_length()),
             pool: None,
             slab: None,
             clock: None,

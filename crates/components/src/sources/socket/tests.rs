@@ -71,6 +71,31 @@ async fn lines_of_several_connections_arrive_and_the_last_needs_no_newline() {
 }
 
 #[tokio::test]
+async fn records_are_told_apart_by_counts_lengths_and_characters() {
+    let by = |character: &str| format!(r#","framing":{{"method":"{character}"}}"#);
+    let bar = r#","framing":{"method":"character_delimited","character_delimited":{"delimiter":"|"}}"#;
+    for (more, text) in [
+        (by("octet_counting"), &b"3 one9 two\nlines<13>three\n7 cut"[..]),
+        (by("length_delimited"), b"\0\0\0\x03one\0\0\0\x09two\nlines\0\0\0\x09<13>three\0\0"),
+        (bar.to_owned(), b"one|two\nlines||<13>three"),
+    ] {
+        let bed = Bed::tcp(&more);
+        let mut stream = bed.connect().await;
+        // Cut anywhere.
+        for part in text.chunks(5) {
+            send(&mut stream, part).await;
+        }
+        drop(stream);
+        assert_eq!(bed.kept.arrive(3).await, ["one", "two\nlines", "<13>three"], "{more}");
+        while bed.counted("connections_closed") == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bed.counted("frames_cut_off"), u64::from(!more.contains('|')), "{more}");
+        bed.end().await;
+    }
+}
+
+#[tokio::test]
 async fn the_envelope_says_who_sent() {
     let bed = Bed::tcp(r#","decoding":{"codec":"json"}"#);
     let mut one = bed.connect().await;
