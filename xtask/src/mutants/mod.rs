@@ -43,7 +43,9 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
         match arg.as_str() {
             "--list" => list = true,
             "--only" => only = Some(args.next().ok_or_else(|| Fail::usage("`--only` needs the name of a mutant"))?),
-            "--without" => without = Some(args.next().ok_or_else(|| Fail::usage("`--without` needs names of packages"))?),
+            "--without" => {
+                without = Some(args.next().ok_or_else(|| Fail::usage("`--without` needs names of packages"))?)
+            }
             other => return Err(help::unknown_option("mutants", other)),
         }
     }
