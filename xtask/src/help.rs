@@ -179,16 +179,18 @@ Examples
         line: "planted bugs: each must be caught by the test that it names",
         missing: always,
         page: "\
-cargo xtask mutants [--only NAME] [--list]
+cargo xtask mutants [--only NAME] [--without PACKAGES] [--list]
 
 Copies the sources to a scratch folder under the target folder. For each entry of xtask/mutants.toml: the named test
 must pass on the sound code, the planted bug must compile, and the same test must then fail.
 
-  --only NAME    this mutant alone
-  --list         print the table and run nothing
+  --only NAME           this mutant alone
+  --without PACKAGES    none of these packages, with commas between
+  --list                print the table and run nothing
 
 Examples
   cargo xtask mutants
+  cargo xtask mutants --without tidegate-config,tidegate-remap
   cargo xtask mutants --only outcome-returned-is-acked
 ",
     },

@@ -41,7 +41,10 @@ impl Subject {
     /// A file in which `it` is the component, with these lines more.
     fn file(&self, more: &str) -> String {
         // Ports that somebody may have, and folders that may not be written to, are none of its business here.
-        let example = self.example.replace(":9000", ":0").replace(":8080", ":0");
+        let example = match self.kind {
+            "source" => self.example.replace(":9000", ":0").replace(":8080", ":0"),
+            _ => self.example.to_owned(),
+        };
         let mut lines: Vec<String> = example.lines().chain(more.lines()).map(|line| format!("    {line}\n")).collect();
         if self.kind != "source" {
             lines.push("    inputs: [made]\n".to_string());

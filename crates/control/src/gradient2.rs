@@ -95,7 +95,8 @@ mod tests {
         let mut gradient2 = Gradient2::new(Range::new(4, 20, 200));
         assert!((window(&mut gradient2, 2.0, 0.1) - 20.8).abs() < 1e-9, "no gradient: a fifth of the queue of 4");
         assert!((window(&mut gradient2, 2.5, 0.1) - 20.8).abs() < 1e-9, "the window is not over");
-        let after = window(&mut gradient2, 4.0, 1.0);
-        assert!(after < 20.8, "slower than 1.5 times the long average: {after}");
+        let before = window(&mut gradient2, 4.0, 1.0);
+        let after = window(&mut gradient2, 8.0, 1.0);
+        assert!(after < before, "slower than 1.5 times the long average: {before}, then {after}");
     }
 }

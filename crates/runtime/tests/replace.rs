@@ -317,13 +317,15 @@ impl Transform<Numbers> for Lagging {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_is_exchanged_between_two_batches_and_what_it_held_back_comes_first() {
+    // More than the edge behind the step holds.
+    const RECORDS: u64 = 200_000;
     let seen = Seen::default();
     let builder = Pipeline::builder("steps").batch(Weight::new(10, kib(4).get()));
     let (port, flow) = builder.boxed_port::<Numbers>("out");
     flow.sink("out", noting(0, 5, &seen));
     let old: BoxTransform<Numbers> = Box::new(Lagging(None));
     let holds = Weight::new(10, 0);
-    builder.boxed_source("count", source::iter(0..1_000_u64)).exchangeable("step", old, holds, true).to(&port);
+    builder.boxed_source("count", source::iter(0..RECORDS)).exchangeable("step", old, holds, true).to(&port);
     let mut running = builder.build().unwrap().start();
     sleep(Duration::from_millis(50)).await;
     let step: BoxTransform<Numbers> = Box::new(records().map(|n: u64| n + 1_000_000));
@@ -332,7 +334,7 @@ async fn a_step_is_exchanged_between_two_batches_and_what_it_held_back_comes_fir
     running.replace(&places, &[], vec![new]).await.unwrap();
     let report = finished(running).await;
     let seen = seen.lock().unwrap();
-    assert!(seen.iter().map(|(_, n)| n % 1_000_000).eq(0..1_000), "{report}");
+    assert!(seen.iter().map(|(_, n)| n % 1_000_000).eq(0..RECORDS), "{report}");
     let changed = seen.iter().position(|(_, n)| *n >= 1_000_000).unwrap();
     assert!(seen[changed..].iter().all(|(_, n)| *n >= 1_000_000), "once changed, changed for good");
     assert!(changed > 0);

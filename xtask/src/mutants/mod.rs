@@ -37,12 +37,13 @@ enum Verdict {
 
 /// Runs the mutants of the table.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
-    let (mut only, mut list) = (None, false);
+    let (mut only, mut without, mut list) = (None, None, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--list" => list = true,
             "--only" => only = Some(args.next().ok_or_else(|| Fail::usage("`--only` needs the name of a mutant"))?),
+            "--without" => without = Some(args.next().ok_or_else(|| Fail::usage("`--without` needs names of packages"))?),
             other => return Err(help::unknown_option("mutants", other)),
         }
     }
@@ -55,6 +56,11 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
         if mutants.is_empty() {
             return Err(Fail::usage(format!("there is no mutant `{name}`; see `cargo xtask mutants --list`")));
         }
+    }
+    if let Some(packages) = without {
+        let all = mutants.len();
+        mutants.retain(|mutant| !packages.split(',').any(|package| package == mutant.package));
+        println!("{} of {all} mutants are left out: those of {packages}", all - mutants.len());
     }
     if list {
         for mutant in &mutants {
