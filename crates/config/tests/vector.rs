@@ -12,10 +12,10 @@ use tidegate_config::problem::{Look, render};
 use tidegate_config::{Plan, cases, load, plan, wire};
 use tidegate_runtime::PipelineEnd;
 
-/// A folder of its own for each file.
-fn folder(path: &Path) -> PathBuf {
+/// A folder of its own for each file in each test: they run side by side.
+fn folder(test: &str, path: &Path) -> PathBuf {
     let name = path.file_name().expect("a name");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vector").join(name);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vector").join(test).join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder).expect("the folder of an earlier run can be removed");
     }
@@ -49,7 +49,7 @@ fn each_file_has_no_errors_and_the_warnings_beside_it() {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
     for path in files() {
-        let (plan, messages) = planned(&path, &folder(&path));
+        let (plan, messages) = planned(&path, &folder("checked", &path));
         assert!(plan.is_some(), "{messages}");
         let beside = PathBuf::from(format!("{}.txt", path.display()));
         if update {
@@ -67,7 +67,7 @@ fn every_component_and_every_format_is_among_them() {
     let mut formats = BTreeSet::new();
     for path in files() {
         formats.insert(path.extension().expect("an extension").to_os_string());
-        let plan = planned(&path, &folder(&path)).0.expect("it is sound");
+        let plan = planned(&path, &folder("listed", &path)).0.expect("it is sound");
         types.extend(plan.nodes.iter().map(|node| (node.kind.to_string(), node.type_name)));
     }
     let sources = tidegate_components::SOURCES.iter().map(|kind| ("source", kind.name));
@@ -84,7 +84,7 @@ fn every_component_and_every_format_is_among_them() {
 #[tokio::test]
 async fn each_file_runs() {
     for path in files() {
-        let folder = folder(&path);
+        let folder = folder("run", &path);
         let plan = planned(&path, &folder).0.expect("it is sound");
         let types: Vec<_> = plan.nodes.iter().map(|node| node.type_name).collect();
         // The standard input of a test is that of whoever runs it.
@@ -109,7 +109,7 @@ async fn each_file_runs() {
 #[test]
 fn unit_tests_of_such_a_file_pass() {
     let path = Path::new("tests/vector/tested.yaml");
-    let folder = folder(path);
+    let folder = folder("tested", path);
     let plan = planned(path, &folder).0.expect("it is sound");
     let results = cases::run_cases(&plan, &BuildContext::new(&folder));
     assert!(results.len() == 1 && results.iter().all(|result| result.failures.is_empty()), "{results:?}");

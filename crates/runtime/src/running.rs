@@ -297,7 +297,7 @@ struct SourceRow {
 
 impl SourceRow {
     fn counts(&self) -> SourceLedger {
-        let mut counts = self.past.clone();
+        let mut counts = self.past;
         counts.add_all(&self.probe.counts());
         counts
     }

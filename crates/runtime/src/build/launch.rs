@@ -27,7 +27,7 @@ use crate::outlet::Side;
 use crate::probe::Due;
 use crate::running::SourceTask;
 use crate::settle::{SettleProbe, settle_loop};
-use crate::spares::SpareLists;
+use crate::spares::{SpareLists, SpareListsHandle};
 use crate::stage::StageEnd;
 
 /// A stage's work, not yet spawned.
@@ -57,13 +57,13 @@ impl Launch {
 pub(crate) struct Kit {
     pub(super) clock: Clock,
     pub(super) batch: Weight,
-    pub(super) spares: SpareLists,
+    pub(super) spares: SpareListsHandle,
 }
 
 impl Kit {
     pub(super) fn launch(&self) -> Launch {
         let Self { clock, batch, spares } = self.clone();
-        Launch { clock, batch, spares, sources: Mutex::new(Vec::new()) }
+        Launch { clock, batch, spares: spares.find(), sources: Mutex::new(Vec::new()) }
     }
 }
 

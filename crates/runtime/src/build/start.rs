@@ -59,7 +59,8 @@ impl Pipeline {
             return Err(NoRuntime { pipeline: self.name });
         }
         let clock = Clock::new();
-        let kit = Kit { clock, batch: self.batch, spares: SpareLists::new(self.spares) };
+        let spares = SpareLists::new(self.spares);
+        let kit = Kit { clock, batch: self.batch, spares: spares.handle() };
         let launch = kit.launch();
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
