@@ -72,7 +72,7 @@ fn first_edit(text: &str, rows: &mut Rows, dice: &mut Dice<'_>, model: &mut Valu
 }
 
 /// One random edit on both sides.
-fn edit(row: &mut RowMut<'_>, dice: &mut Dice<'_>, model: &mut Value, touched: &mut Vec<bool>) {
+fn edit(row: &mut RowMut<'_>, dice: &mut Dice<'_>, model: &mut Value, touched: &mut [bool]) {
     let path = path(dice);
     let mut touch = |path: &Path| {
         let key = path.top().and_then(|key| KEYS.iter().position(|name| *name == key.name()));

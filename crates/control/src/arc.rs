@@ -1,8 +1,8 @@
 //! Vector's adaptive request concurrency (ARC): additive increase, multiplicative decrease, on round trips and pushback.
 //!
 //! Source: Vector, `src/sinks/util/adaptive_concurrency/controller.rs`. Steps, once per smoothed round trip: the limit
-//! was reached, no pushback, and the mean round trip is at most the EWMA: `L += 1`; pushback, or a mean of at least EWMA
-//! + 2.5 deviations: `L = floor(0.9 L)`. EWMA weight 0.4, start 1, maximum 200. Round trips come from successes alone;
+//! was reached, no pushback, and the mean round trip is at most the EWMA: `L += 1`; pushback, or a mean of at least 2.5
+//! deviations above it: `L = floor(0.9 L)`. EWMA weight 0.4, start 1, maximum 200. Round trips come from successes alone;
 //! refusals and timeouts are pushback.
 
 use tidegate_flow::Time;

@@ -219,7 +219,7 @@ mod tests {
         let mut bytes = Vec::new();
         let torn = put(&mut bytes, 0, 0, b"aaaa");
         let unsynced = put(&mut bytes, 1, 0, b"bbbb");
-        bytes[torn as usize + 41] ^= 1;
+        bytes[usize::try_from(torn).unwrap() + 41] ^= 1;
         assert_eq!(look(&bytes, torn, 9, 0, 0), Found::End, "frame 1 does not say that frame 0 was durable");
         assert!(matches!(look(&bytes, unsynced, 9, 1, 0), Found::Frame(_)));
 

@@ -1,5 +1,12 @@
 //! Torn and damaged bytes: no wrong record is ever read, what is missing is counted, and what follows is kept.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, on numbers that it chose itself"
+)]
+
 mod common;
 
 use common::{SECOND, World};

@@ -1,5 +1,12 @@
 //! A disk that fails at any call, and a power cut at any call: what was said to be durable is there, in order.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, on numbers that it chose itself"
+)]
+
 mod common;
 
 use common::{SECOND, World};

@@ -65,10 +65,10 @@ impl Slab {
     }
 
     /// Moves the charge to another account where this is the only handle on the buffer; otherwise it stays where it
-    /// is, like a [shared lease](Lease::rebind).
+    /// is, like a [shared lease](crate::Lease::rebind).
     ///
     /// # Errors
-    /// As for [`Lease::rebind`]; nothing has changed.
+    /// As for [`Lease::rebind`](crate::Lease::rebind); nothing has changed.
     pub fn rebind(&mut self, to: &Account) -> Result<(), OverBudget> {
         match self.parts.as_mut().and_then(Arc::get_mut) {
             Some(parts) => parts.lease.rebind(to),

@@ -59,7 +59,7 @@ impl<I: Inlet> BoxFlow<I> {
     }
 
     /// [`step`](Self::step), in whose place another can be put while the pipeline runs, under this name; see
-    /// [`Running::exchange`](crate::Running::exchange). Costs one indirect call more per batch.
+    /// [`Running::exchange`](crate::Running::replace). Costs one indirect call more per batch.
     pub fn exchangeable(self, name: &str, step: BoxTransform<I::Payload>, holds: Weight, may_drop: bool) -> Self {
         let offer = Offer::new(Needs::of(&step, holds));
         self.builder.lock().offers.push((Arc::from(name), Box::new(offer.clone())));

@@ -68,12 +68,6 @@ impl Caller {
         }
     }
 
-    /// The limit as it stands; what has none counts as what is in flight.
-    pub(crate) fn limit(&self) -> u32 {
-        let limit = self.control.limit();
-        if limit == u32::MAX { self.in_flight } else { limit }
-    }
-
     /// Whose call the next one is.
     pub(crate) fn draw_tenant(&mut self, spec: &Client) -> u32 {
         let total: f64 = spec.tenants.iter().map(|(share, _)| share).sum();

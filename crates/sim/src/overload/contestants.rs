@@ -49,14 +49,6 @@ impl Control {
         })
     }
 
-    /// The limit as it stands.
-    pub(crate) fn limit(&self) -> u32 {
-        match self {
-            Self::Oracle(oracle) => oracle.limit(),
-            Self::Machine(machine) => machine.limit(),
-        }
-    }
-
     /// The machine itself.
     pub(crate) fn limiter(&mut self) -> &mut dyn Limiter {
         match self {

@@ -161,10 +161,10 @@ impl Station {
     /// The servers at `at`.
     #[must_use]
     pub fn servers_at(&self, at: f64) -> u32 {
-        let counts = self.changes.iter().filter(|(when, _)| *when <= at);
-        let counts =
+        let counts = self.changes.iter().rev().filter(|(when, _)| *when <= at);
+        let mut counts =
             counts.filter_map(|(_, change)| if let Change::Servers(count) = change { Some(*count) } else { None });
-        counts.last().unwrap_or(self.servers)
+        counts.next().unwrap_or(self.servers)
     }
 }
 

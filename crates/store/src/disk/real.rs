@@ -9,7 +9,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::{Disk, DiskFile};
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A folder of the file system, for one log.
 #[derive(Clone, Debug)]
