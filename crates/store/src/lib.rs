@@ -1,7 +1,7 @@
 //! A durable log: batches go in at one end, are acknowledged when they are safe, and are read by any number of
 //! readers, each with a cursor of its own.
 //!
-//! What holds, whatever happens to the process, the machine or the disk (numbers as in ARCHITECTURE.md):
+//! What holds, whatever happens to the process, the machine or the disk (A24 to A26 of ARCHITECTURE.md):
 //!
 //! - **Durable means synced.** A batch counts as durable only when a sync that began after its write has succeeded,
 //!   and the name of its file is synced too.

@@ -173,3 +173,40 @@ impl Dice {
         }
     }
 }
+
+/// The checks of one group by name: as tests, or as a table of [`Check`]s. Not for use by hand.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __checks {
+    (tests $area:ident $group:ident $subject:ty; $($check:ident)*) => {
+        $(
+            #[test]
+            fn $check() {
+                $crate::check::assert_holds(stringify!($check), &$crate::$area::$group::$check::<$subject>());
+            }
+        )*
+    };
+    (table $area:ident $group:ident $subject:ty; $($check:ident)*) => {
+        vec![$($crate::check::Check { name: stringify!($check), run: $crate::$area::$group::$check::<$subject> }),*]
+    };
+}
+
+/// The tests of one subject: `suite`, then the list of its checks, then its name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __suite {
+    ($name:ident, $area:ident, $checks:ident, $kind:ident, $subject:ty, $list:ident) => {
+        #[cfg(test)]
+        mod $name {
+            #[allow(unused_imports, reason = "the subject may be named by a path of its own")]
+            use super::*;
+            $crate::$list!(list tests $subject);
+
+            #[test]
+            fn not_applicable() {
+                let name = <$subject as $crate::$area::$kind>::NAME;
+                $crate::check::list_not_applicable(name, &$crate::$area::$checks::all::<$subject>());
+            }
+        }
+    };
+}

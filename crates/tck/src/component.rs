@@ -162,31 +162,11 @@ pub trait SinkComponent: 'static {
     }
 }
 
-/// The tests of one component. Not for use by hand.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __component_checks {
-    ($name:ident, $checks:ident, $kind:ident, $subject:ty, $list:ident) => {
-        #[cfg(test)]
-        mod $name {
-            #[allow(unused_imports, reason = "the subject may be named by a path of its own")]
-            use super::*;
-            $crate::$list!(list tests $subject);
-
-            #[test]
-            fn not_applicable() {
-                let name = <$subject as $crate::component::$kind>::NAME;
-                $crate::check::list_not_applicable(name, &$crate::component::$checks::all::<$subject>());
-            }
-        }
-    };
-}
-
 /// The checks of a [`SourceComponent`] as tests, in a module of the given name.
 #[macro_export]
 macro_rules! source_component_suite {
     ($name:ident, $source:ty) => {
-        $crate::__component_checks!($name, sources, SourceComponent, $source, __source_component_checks);
+        $crate::__suite!($name, component, sources, SourceComponent, $source, __source_component_checks);
     };
 }
 
@@ -194,7 +174,7 @@ macro_rules! source_component_suite {
 #[macro_export]
 macro_rules! transform_component_suite {
     ($name:ident, $transform:ty) => {
-        $crate::__component_checks!($name, transforms, TransformComponent, $transform, __transform_component_checks);
+        $crate::__suite!($name, component, transforms, TransformComponent, $transform, __transform_component_checks);
     };
 }
 
@@ -202,6 +182,6 @@ macro_rules! transform_component_suite {
 #[macro_export]
 macro_rules! sink_component_suite {
     ($name:ident, $sink:ty) => {
-        $crate::__component_checks!($name, sinks, SinkComponent, $sink, __sink_component_checks);
+        $crate::__suite!($name, component, sinks, SinkComponent, $sink, __sink_component_checks);
     };
 }

@@ -89,26 +89,6 @@ pub trait SinkUnderTest: 'static {
     }
 }
 
-/// The tests of one subject: `suite`, then the list of its checks, then its name.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __component_suite {
-    ($name:ident, $checks:ident, $kind:ident, $subject:ty, $list:ident) => {
-        #[cfg(test)]
-        mod $name {
-            #[allow(unused_imports, reason = "the subject may be named by a path of its own")]
-            use super::*;
-            $crate::$list!(list tests $subject);
-
-            #[test]
-            fn not_applicable() {
-                let name = <$subject as $crate::stage::$kind>::NAME;
-                $crate::check::list_not_applicable(name, &$crate::stage::$checks::all::<$subject>());
-            }
-        }
-    };
-}
-
 /// The checks of transforms as tests, in a module of the given name.
 ///
 /// ```
@@ -137,7 +117,7 @@ macro_rules! __component_suite {
 #[macro_export]
 macro_rules! stage_suite {
     ($name:ident, $transform:ty) => {
-        $crate::__component_suite!($name, transforms, TransformUnderTest, $transform, __transform_checks);
+        $crate::__suite!($name, stage, transforms, TransformUnderTest, $transform, __transform_checks);
     };
 }
 
@@ -145,7 +125,7 @@ macro_rules! stage_suite {
 #[macro_export]
 macro_rules! source_suite {
     ($name:ident, $source:ty) => {
-        $crate::__component_suite!($name, sources, SourceUnderTest, $source, __source_checks);
+        $crate::__suite!($name, stage, sources, SourceUnderTest, $source, __source_checks);
     };
 }
 
@@ -153,6 +133,6 @@ macro_rules! source_suite {
 #[macro_export]
 macro_rules! sink_suite {
     ($name:ident, $sink:ty) => {
-        $crate::__component_suite!($name, sinks, SinkUnderTest, $sink, __sink_checks);
+        $crate::__suite!($name, stage, sinks, SinkUnderTest, $sink, __sink_checks);
     };
 }

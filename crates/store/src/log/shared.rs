@@ -197,6 +197,7 @@ impl State {
 
     /// The segment with this record, or the first one behind it.
     pub(super) fn segment_of(&self, at: Seq) -> Option<Segment> {
-        self.segments.iter().find(|segment| segment.end > at).copied()
+        let behind = self.segments.partition_point(|segment| segment.end <= at);
+        self.segments.get(behind).copied()
     }
 }

@@ -18,7 +18,7 @@ use crate::check::{Check, Checked, Unmet, ensure};
 #[macro_export]
 macro_rules! __sink_component_checks {
     (list $mode:ident $subject:ty) => {
-        $crate::__sink_component_checks! { $mode $subject;
+        $crate::__checks! { $mode component sinks $subject;
             c1_takes_no_more_than_it_has_room_for
             c2_a_stop_at_any_moment_returns_everything
             c3_settles_each_record_once
@@ -29,17 +29,6 @@ macro_rules! __sink_component_checks {
             c6_has_exactly_the_declared_metrics
             c8_same_input_same_result
         }
-    };
-    (tests $subject:ty; $($check:ident)*) => {
-        $(
-            #[test]
-            fn $check() {
-                $crate::check::assert_holds(stringify!($check), &$crate::component::sinks::$check::<$subject>());
-            }
-        )*
-    };
-    (table $subject:ty; $($check:ident)*) => {
-        vec![$($crate::check::Check { name: stringify!($check), run: $crate::component::sinks::$check::<$subject> }),*]
     };
 }
 

@@ -17,7 +17,7 @@ use crate::check::{Check, Checked, Unmet, ensure};
 #[macro_export]
 macro_rules! __transform_component_checks {
     (list $mode:ident $subject:ty) => {
-        $crate::__transform_component_checks! { $mode $subject;
+        $crate::__checks! { $mode component transforms $subject;
             c1_takes_no_more_than_it_has_room_for
             c2_a_stop_at_any_moment_returns_everything
             c2_a_lost_consumer_returns_everything
@@ -28,17 +28,6 @@ macro_rules! __transform_component_checks {
             c6_has_exactly_the_declared_metrics
             c8_same_input_same_result
         }
-    };
-    (tests $subject:ty; $($check:ident)*) => {
-        $(
-            #[test]
-            fn $check() {
-                $crate::check::assert_holds(stringify!($check), &$crate::component::transforms::$check::<$subject>());
-            }
-        )*
-    };
-    (table $subject:ty; $($check:ident)*) => {
-        vec![$($crate::check::Check { name: stringify!($check), run: $crate::component::transforms::$check::<$subject> }),*]
     };
 }
 

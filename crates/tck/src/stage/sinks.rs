@@ -16,7 +16,7 @@ use crate::check::{Check, Checked, Unmet, ensure, in_virtual_time, within};
 #[macro_export]
 macro_rules! __sink_checks {
     (list $mode:ident $subject:ty) => {
-        $crate::__sink_checks! { $mode $subject;
+        $crate::__checks! { $mode stage sinks $subject;
             c2_a_stop_at_any_moment_returns_all_memory
             c3_settles_each_record_once
             c3_a_refusal_carries_its_cause_and_kind
@@ -24,17 +24,6 @@ macro_rules! __sink_checks {
             c12_what_was_sent_is_there_before_the_end
             c30_accepts_what_the_receiver_has
         }
-    };
-    (tests $subject:ty; $($check:ident)*) => {
-        $(
-            #[test]
-            fn $check() {
-                $crate::check::assert_holds(stringify!($check), &$crate::stage::sinks::$check::<$subject>());
-            }
-        )*
-    };
-    (table $subject:ty; $($check:ident)*) => {
-        vec![$($crate::check::Check { name: stringify!($check), run: $crate::stage::sinks::$check::<$subject> }),*]
     };
 }
 

@@ -16,7 +16,7 @@ use crate::check::{Check, Checked, Dice, Unmet, ensure, in_virtual_time, within}
 #[macro_export]
 macro_rules! __source_checks {
     (list $mode:ident $subject:ty) => {
-        $crate::__source_checks! { $mode $subject;
+        $crate::__checks! { $mode stage sources $subject;
             c1_reads_no_more_than_the_room
             c1_reads_no_further_than_the_windows_when_nothing_is_taken
             c2_a_stop_at_any_moment_returns_all_memory
@@ -27,17 +27,6 @@ macro_rules! __source_checks {
             c18_a_cancelled_wait_loses_and_repeats_nothing
             c42_leaves_its_neighbours_their_turns
         }
-    };
-    (tests $subject:ty; $($check:ident)*) => {
-        $(
-            #[test]
-            fn $check() {
-                $crate::check::assert_holds(stringify!($check), &$crate::stage::sources::$check::<$subject>());
-            }
-        )*
-    };
-    (table $subject:ty; $($check:ident)*) => {
-        vec![$($crate::check::Check { name: stringify!($check), run: $crate::stage::sources::$check::<$subject> }),*]
     };
 }
 

@@ -24,7 +24,7 @@ use crate::check::{Check, Checked, Unmet, ensure, in_virtual_time, within};
 #[macro_export]
 macro_rules! __transform_checks {
     (list $mode:ident $subject:ty) => {
-        $crate::__transform_checks! { $mode $subject;
+        $crate::__checks! { $mode stage transforms $subject;
             c1_takes_no_input_without_room_to_emit
             c2_a_stop_at_any_moment_returns_all_memory
             c2_a_lost_consumer_returns_all_memory
@@ -42,17 +42,6 @@ macro_rules! __transform_checks {
             c42_an_endless_source_leaves_its_neighbours_their_turns
             c43_the_time_of_every_stage_adds_up
         }
-    };
-    (tests $subject:ty; $($check:ident)*) => {
-        $(
-            #[test]
-            fn $check() {
-                $crate::check::assert_holds(stringify!($check), &$crate::stage::transforms::$check::<$subject>());
-            }
-        )*
-    };
-    (table $subject:ty; $($check:ident)*) => {
-        vec![$($crate::check::Check { name: stringify!($check), run: $crate::stage::transforms::$check::<$subject> }),*]
     };
 }
 
