@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tidegate_flow::queue::{Level, Snapshot};
 use tidegate_flow::{Flows, Ledger, StageTimes, Time};
-use tidegate_runtime::View;
+use tidegate_runtime::{SinkRefusals, View};
 
 use crate::shown::{Reloaded, Shown, Tallies};
 
@@ -55,12 +55,14 @@ struct Scene<'a> {
     ledger: Ledger,
     edges: Vec<Snapshot>,
     times: Vec<StageTimes>,
+    refusals: Vec<SinkRefusals>,
 }
 
 impl<'a> Scene<'a> {
     fn new(view: &'a View, tallies: &'a Tallies, shown: &Shown) -> Self {
         let reloads = shown.reloads();
-        Self { view, tallies, reloads, ledger: view.ledger(), edges: view.edges(), times: view.times() }
+        let (ledger, refusals) = (view.ledger(), view.refusals());
+        Self { view, tallies, reloads, ledger, edges: view.edges(), times: view.times(), refusals }
     }
 
     fn stages(&self) -> impl Iterator<Item = (&str, &StageTimes)> {
@@ -78,7 +80,7 @@ pub static METRICS: &[Metric] = &[
     Metric {
         name: "tidegate_records",
         unit: None,
-        help: "Records of a stage or edge by what became of them; input and born equal the sum of the others and held",
+        help: "Records of a component or edge by what became of them; input and born equal the others, shed and held together",
         shape: Shape::Counter,
         labels: &["name", "kind", "flow"],
         rows: |scene, rows| {
@@ -92,21 +94,23 @@ pub static METRICS: &[Metric] = &[
         unit: None,
         help: "Records lost to overload, by the policy that gave them up",
         shape: Shape::Counter,
-        labels: &["name", "reason"],
+        labels: &["name", "kind", "reason"],
         rows: |scene, rows| {
-            for (name, _, flows) in &scene.ledger.stages {
-                flows.shed.iter().for_each(|(reason, records)| rows(&[name, reason.name()], float(records.get())));
+            for (name, kind, flows) in &scene.ledger.stages {
+                let shed = flows.shed.iter();
+                shed.for_each(|(reason, records)| rows(&[name, kind.name(), reason.name()], float(records.get())));
             }
         },
     },
     Metric {
         name: "tidegate_held_records",
         unit: None,
-        help: "Records in a stage or edge now",
+        help: "Records in a component or edge now",
         shape: Shape::Gauge,
-        labels: &["name"],
+        labels: &["name", "kind"],
         rows: |scene, rows| {
-            scene.ledger.stages.iter().for_each(|(name, _, flows)| rows(&[name], float(flows.held.get())));
+            let held = scene.ledger.stages.iter();
+            held.for_each(|(name, kind, flows)| rows(&[name, kind.name()], float(flows.held.get())));
         },
     },
     Metric {
@@ -130,6 +134,40 @@ pub static METRICS: &[Metric] = &[
         labels: &["source"],
         rows: |scene, rows| {
             scene.ledger.sources.iter().for_each(|(name, source)| rows(&[name], float(source.in_flight.get())));
+        },
+    },
+    Metric {
+        name: "tidegate_sink_refusals",
+        unit: None,
+        help: "Deliveries of a sink that were refused, for now (transient) or for good (permanent)",
+        shape: Shape::Counter,
+        labels: &["sink", "refusal"],
+        rows: |scene, rows| {
+            for sink in &scene.refusals {
+                rows(&[&sink.sink, "transient"], float(sink.transient));
+                rows(&[&sink.sink, "permanent"], float(sink.permanent));
+            }
+        },
+    },
+    Metric {
+        name: "tidegate_sink_retries",
+        unit: None,
+        help: "Deliveries of a sink that were tried again after a pause",
+        shape: Shape::Counter,
+        labels: &["sink"],
+        rows: |scene, rows| scene.refusals.iter().for_each(|sink| rows(&[&sink.sink], float(sink.retries))),
+    },
+    Metric {
+        name: "tidegate_sink_refused",
+        unit: Some(Unit::Seconds),
+        help: "For how long a sink has been refused everything; 0 where its last delivery was accepted",
+        shape: Shape::Gauge,
+        labels: &["sink"],
+        rows: |scene, rows| {
+            let now = scene.view.now();
+            for sink in &scene.refusals {
+                rows(&[&sink.sink], sink.since.map_or(0.0, |since| now.since(since).as_secs_f64()));
+            }
         },
     },
     Metric {

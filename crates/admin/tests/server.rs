@@ -72,6 +72,34 @@ async fn every_metric_is_there_with_its_labels_and_the_figures_are_the_ledgers()
     bench.server.await.unwrap().unwrap();
 }
 
+/// A line of the text: the name, the labels as written, the figure.
+fn series(line: &str) -> (&str, &str) {
+    let (series, figure) = line.rsplit_once(' ').unwrap();
+    figure.parse::<f64>().unwrap();
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    (name, labels.strip_suffix('}').unwrap())
+}
+
+#[tokio::test]
+async fn every_series_stands_once_although_a_sink_and_its_edge_share_a_name() {
+    let bench = bench().await;
+    let builder = Pipeline::builder("shop");
+    builder.source("orders", source::iter(0..10_u64)).edge("store").sink("store", sink::for_each(|_: u64| {}));
+    let running = builder.build().unwrap().start();
+    bench.shown.show(running.view());
+    running.wait().await;
+    let (_, text) = get(bench.address, "/metrics").await;
+    let body = text.split_once("\r\n\r\n").unwrap().1;
+    let lines = body.lines().filter(|line| line.starts_with("tidegate_"));
+    let mut seen: Vec<_> = lines.map(series).collect();
+    seen.sort_unstable();
+    let all = seen.len();
+    let twice: Vec<_> = seen.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert!(all > 50 && twice.is_empty(), "{all} series; twice: {twice:?}");
+    drop(bench.stop);
+    bench.server.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn health_says_that_it_lives_and_whether_it_moves() {
     let bench = bench().await;

@@ -91,6 +91,12 @@ pub trait SinkConfig: Config {
         true
     }
 
+    /// Whether its receiver may refuse single records for good, for what they are. Where no source can be told, they are
+    /// kept as dead letters unless the user says otherwise.
+    fn refuses_records(&self) -> bool {
+        false
+    }
+
     /// Makes the sink and hands it to the slot. Called within a tokio runtime.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod beyond;
 mod kernel;
 mod pairs;
+mod refused;
 mod text;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::wire::Wired;
 pub use beyond::Beyond;
 pub use kernel::KernelFacts;
 pub use pairs::{Guarantee, Pair};
+pub use refused::RefusedFacts;
 
 /// The facts about a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,6 +34,8 @@ pub struct Explanation {
     pub sources: Vec<SourceFacts>,
     /// What each pair of a source and a sink may rely on.
     pub pairs: Vec<Pair>,
+    /// Where records go that sinks refuse for good.
+    pub refused: Vec<RefusedFacts>,
     /// What the kernel may hold before sources and behind sinks.
     pub kernel: Vec<KernelFacts>,
     /// The memory budget.
@@ -128,6 +132,7 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
         stages: stages(plan, wired),
         pairs: pairs::pairs(plan, &edges),
         edges,
+        refused: refused::refused(plan),
         kernel: kernel::kernel(plan, &used),
         sources: sources(plan, &used),
         memory: memory(plan, wired),

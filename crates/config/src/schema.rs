@@ -136,7 +136,7 @@ fn inputs() -> Value {
 
 fn dead_letter() -> Value {
     json!({
-        "description": "Where records go that the sink refuses for good: true for a file in the data directory, or the name of another sink. Default: back to their source.",
+        "description": "Where records go that the sink refuses for good: true for a file in the data directory, or the name of another sink, or false for back to their source. Default: a file where a source before the sink has nobody to tell, back to their source otherwise.",
         "anyOf": [ { "type": "boolean" }, { "type": "string" } ]
     })
 }

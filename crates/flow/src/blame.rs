@@ -26,6 +26,7 @@ pub(crate) use sentence::span;
 
 use crate::clock::{StageState, StageTimes, Stall};
 use crate::graph::{EdgeId, Graph, StageId, StageKind};
+use crate::outcome::Cause;
 use crate::time::Time;
 use crate::units::Weight;
 use std::fmt;
@@ -162,6 +163,8 @@ pub struct Verdict {
     pub evidence: Option<Evidence>,
     /// What would help, where the figures say.
     pub hint: Option<String>,
+    /// Why the culprit's remote refuses, and for how long it has, where that is known.
+    pub trouble: Option<(Cause, Duration)>,
     /// How long the picture's window was.
     pub window: Duration,
     /// Other limits, of other sources, by the share for which they hold them up.
@@ -172,6 +175,16 @@ pub struct Verdict {
     idle: f64,
     /// The share for which the first stage of the chain was held up.
     pressure: f64,
+}
+
+impl Verdict {
+    /// Says of each culprit why its remote refuses what it sends, where `trouble` knows a cause and a duration.
+    #[must_use]
+    pub fn because(mut self, trouble: &dyn Fn(StageId) -> Option<(Cause, Duration)>) -> Self {
+        self.trouble = self.culprit.as_ref().and_then(|culprit| trouble(culprit.id));
+        self.others = self.others.into_iter().map(|other| other.because(trouble)).collect();
+        self
+    }
 }
 
 /// Names what limits the pipeline. Where several sources are held up by different things, the verdict for the source

@@ -13,6 +13,7 @@ use tidegate_flow::{
 use crate::clock::edge_clock;
 use crate::edge::EdgeClock;
 use crate::handover::{Handover, Relief};
+use crate::named::NamedSteps;
 use crate::probe::Due;
 use crate::spares::SpareLists;
 
@@ -93,6 +94,8 @@ pub struct StageContext {
     /// When the wait for a remote ends at the latest, for stall detection.
     pub(crate) due: Due,
     pub(crate) counter: FlowCounter,
+    /// Counts for each step that has a name.
+    pub(crate) steps: NamedSteps,
     /// Pays for what the stage has in hand beyond what its input already pays for.
     pub(crate) account: Account,
     /// Pays for what its steps hold back from one batch to the next.
@@ -116,6 +119,7 @@ impl Drop for StageContext {
         if self.relief.has_left() {
             return;
         }
+        self.steps.abandon();
         let held = self.counter.snapshot().held;
         self.counter.record(|flows| {
             flows.abandoned += held;
@@ -128,6 +132,7 @@ impl StageContext {
     /// Leaves everything to the next life. What the stage took and does not hand over is abandoned; what it hands over
     /// stays in its hand.
     pub(crate) fn leave(self, left: Handover) {
+        self.steps.abandon();
         let kept = Records::new(left.records());
         let lost = self.counter.snapshot().held - kept;
         self.counter.record(|flows| {

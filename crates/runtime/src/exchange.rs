@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use tidegate_flow::{Batch, Payload, Time, Weight};
 
 use crate::context::StageContext;
+use crate::named::StepCounts;
 use crate::stage::Ended;
 use crate::transform::{BoxTransform, Step, Transform};
 
@@ -85,20 +86,32 @@ impl<P: Payload> Offer<P> {
 /// A step, and the place where the next one is offered.
 pub(crate) struct Exchange<P: Payload> {
     step: BoxTransform<P>,
+    /// What it does, under the name of its component.
+    counts: StepCounts,
     offer: Offer<P>,
     /// Came when a step was on offer; the new one is given it when the old one is flushed.
     waiting: Option<Batch<P>>,
 }
 
 impl<P: Payload> Exchange<P> {
-    pub(crate) fn new(step: BoxTransform<P>, offer: Offer<P>) -> Self {
-        Self { step, offer, waiting: None }
+    pub(crate) fn new(name: &str, step: BoxTransform<P>, offer: Offer<P>) -> Self {
+        Self { step, counts: StepCounts::new(name), offer, waiting: None }
+    }
+
+    fn process_counted(&mut self, input: Batch<P>, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
+        let Self { step, counts, .. } = self;
+        counts.around(input.records(), out, cx, |out, cx| step.process(input, out, cx))
+    }
+
+    fn flush_counted(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
+        let Self { step, counts, .. } = self;
+        counts.around(0, out, cx, |out, cx| step.flush(out, cx))
     }
 
     /// Flushes the old step, puts the new one into its place, and gives it what waits.
     fn change(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
         if self.offer.waits() {
-            match self.step.flush(out, cx) {
+            match self.flush_counted(out, cx) {
                 Step::Done => self.take_up(cx),
                 waiting => return waiting,
             }
@@ -107,7 +120,7 @@ impl<P: Payload> Exchange<P> {
             }
         }
         match self.waiting.take() {
-            Some(batch) => self.step.process(batch, out, cx),
+            Some(batch) => self.process_counted(batch, out, cx),
             None => Step::Done,
         }
     }
@@ -124,23 +137,28 @@ impl<P: Payload> Transform<P> for Exchange<P> {
     type Out = P;
 
     fn open(&mut self, cx: &StageContext) {
+        self.counts.open(cx);
         self.step.open(cx);
     }
 
     fn process(&mut self, input: Batch<P>, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
         if !self.offer.waits() {
-            return self.step.process(input, out, cx);
+            return self.process_counted(input, out, cx);
         }
         self.waiting = Some(input);
         self.change(out, cx)
     }
 
     fn resume(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
-        if self.waiting.is_some() { self.change(out, cx) } else { self.step.resume(out, cx) }
+        if self.waiting.is_some() {
+            return self.change(out, cx);
+        }
+        let Self { step, counts, .. } = self;
+        counts.around(0, out, cx, |out, cx| step.resume(out, cx))
     }
 
     fn flush(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
-        let next = self.step.flush(out, cx);
+        let next = self.flush_counted(out, cx);
         if next == Step::Done && self.offer.waits() {
             self.take_up(cx);
         }
@@ -148,7 +166,8 @@ impl<P: Payload> Transform<P> for Exchange<P> {
     }
 
     fn lull(&mut self, out: &mut Option<Batch<P>>, cx: &mut StageContext) -> Step {
-        self.step.lull(out, cx)
+        let Self { step, counts, .. } = self;
+        counts.around(0, out, cx, |out, cx| step.lull(out, cx))
     }
 
     fn poll_side(&mut self, task: &mut Context<'_>, cx: &mut StageContext) -> Poll<Result<(), Ended>> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tidegate_flow::blame::{FlowPicture, Verdict, bottleneck};
 use tidegate_flow::stall::{EdgeObservation, StageObservation, StallEvent};
-use tidegate_flow::{EdgeId, Records};
+use tidegate_flow::{Cause, EdgeId, Records, StageId, Time};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -108,7 +108,17 @@ impl View {
     }
 
     fn judge(&self, picture: &Picture) -> Verdict {
-        bottleneck(&FlowPicture { graph: self.graph(), stages: &picture.stages, edges: &picture.edges })
+        let verdict = bottleneck(&FlowPicture { graph: self.graph(), stages: &picture.stages, edges: &picture.edges });
+        let now = self.now();
+        verdict.because(&|stage| self.trouble_of(stage, now))
+    }
+
+    /// Why a sink is refused now, and for how long.
+    fn trouble_of(&self, stage: StageId, now: Time) -> Option<(Cause, Duration)> {
+        let probe = self.parts.stages.iter().find(|probe| probe.id == stage)?;
+        let facts = probe.refusals.facts(&probe.name);
+        let since = facts.since?;
+        facts.last.map(|last| (last.cause, now.since(since)))
     }
 
     /// Takes in how everything is now.

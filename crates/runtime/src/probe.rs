@@ -6,6 +6,9 @@ use std::task::{Context, Poll};
 
 use tidegate_flow::{FlowCounter, SourceLedger, StageClock, StageId, StageKind, Time};
 
+use crate::egress::Refusals;
+use crate::named::NamedSteps;
+
 /// A look at the settlement of one source.
 pub(crate) trait SourceProbe: Send + Sync {
     /// What became of its records so far; balances at any instant.
@@ -25,6 +28,10 @@ pub(crate) struct StageProbe {
     pub(crate) clock: StageClock,
     pub(crate) counter: FlowCounter,
     pub(crate) due: Due,
+    /// Of a sink: what was refused.
+    pub(crate) refusals: Refusals,
+    /// The steps with names of their own.
+    pub(crate) steps: NamedSteps,
 }
 
 /// When the wait that a stage is in ends at the latest, if it has set itself a limit: a wait that will end by itself

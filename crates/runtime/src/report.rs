@@ -6,6 +6,8 @@ use std::time::Duration;
 use tidegate_flow::blame::Verdict;
 use tidegate_flow::{Bytes, Cause, Ledger, StageKind, StageTimes};
 
+use crate::egress::SinkRefusals;
+
 /// How a pipeline ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineEnd {
@@ -44,6 +46,8 @@ pub struct Report {
     pub ran: Duration,
     /// What limited it.
     pub bottleneck: Verdict,
+    /// The sinks that were refused anything, and why last.
+    pub refusals: Vec<SinkRefusals>,
 }
 
 /// What one stage did with its time.
@@ -72,36 +76,41 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pipeline \"{}\" {} after {:.1?}", self.name, self.end, self.ran)?;
         writeln!(f, "bottleneck: {}", self.bottleneck)?;
+        self.refusals.iter().try_for_each(|refusals| writeln!(f, "refused: {refusals}"))?;
         writeln!(f, "memory: at most {} of {} was in use", self.peak, self.budget)?;
         writeln!(f)?;
-        write_times(&self.stages, f)?;
+        write_times(&self.stages, self.ran, f)?;
         writeln!(f)?;
         write!(f, "{}", self.ledger)
     }
 }
 
 /// The states as columns: a name, and the time in it.
-type Column = (&'static str, fn(&StageTimes) -> Duration);
+type Column = (&'static str, fn(&StageTimes, Duration) -> Duration);
 
-const COLUMNS: [Column; 8] = [
-    ("idle", |times| times.idle),
-    ("ready", |times| times.ready),
-    ("busy", |times| times.busy),
-    ("blocked", |times| times.blocked),
-    ("memory", |times| times.budget_wait),
-    ("settling", |times| times.settle_wait),
-    ("remote", |times| times.external),
-    ("throttled", |times| times.throttled),
+const COLUMNS: [Column; 9] = [
+    ("idle", |times, _| times.idle),
+    ("ready", |times, _| times.ready),
+    ("busy", |times, _| times.busy),
+    ("blocked", |times, _| times.blocked),
+    ("memory", |times, _| times.budget_wait),
+    ("settling", |times, _| times.settle_wait),
+    ("remote", |times, _| times.external),
+    ("throttled", |times, _| times.throttled),
+    // Before a stage of a reload began, too: it was not there.
+    ("ended", |times, ran| ran.saturating_sub(times.window())),
 ];
 
-/// The share of its time that each stage spent in each state; states that nobody was in are left out.
-fn write_times(stages: &[StageReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let shown: Vec<Column> =
-        COLUMNS.into_iter().filter(|(_, time)| stages.iter().any(|stage| !time(&stage.times).is_zero())).collect();
+/// The share of the run that each stage spent in each state; states that nobody was in are left out.
+fn write_times(stages: &[StageReport], ran: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let share = |time: Duration| if ran.is_zero() { 0.0 } else { time.as_secs_f64() / ran.as_secs_f64() };
+    let is_in =
+        |time: fn(&StageTimes, Duration) -> Duration| move |stage: &StageReport| !time(&stage.times, ran).is_zero();
+    let shown: Vec<Column> = COLUMNS.into_iter().filter(|(_, time)| stages.iter().any(is_in(*time))).collect();
     let kind = |stage: &StageReport| stage.kind.to_string();
     let kinds = stages.iter().map(|stage| kind(stage).len()).max().unwrap_or(0);
     let names = stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-    write!(f, "{:width$}", "time spent", width = kinds + 2 + names)?;
+    write!(f, "{:width$}", "share of the run", width = kinds + 2 + names)?;
     for (name, _) in &shown {
         write!(f, "  {name:>9}")?;
     }
@@ -109,10 +118,11 @@ fn write_times(stages: &[StageReport], f: &mut fmt::Formatter<'_>) -> fmt::Resul
     // As records pass, however the pipeline was put together.
     let mut rows: Vec<&StageReport> = stages.iter().collect();
     rows.sort_by_key(|stage| stage.kind as u8);
+    let width = (kinds + 2 + names).max("share of the run".len()) - kinds - 2;
     for stage in rows {
-        write!(f, "{:kinds$}  {:names$}", kind(stage), stage.name)?;
+        write!(f, "{:kinds$}  {:width$}", kind(stage), stage.name)?;
         for (_, time) in &shown {
-            write!(f, "  {:>9}", percent(stage.times.share(time(&stage.times))))?;
+            write!(f, "  {:>9}", percent(share(time(&stage.times, ran))))?;
         }
         writeln!(f)?;
     }

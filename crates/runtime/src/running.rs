@@ -11,12 +11,14 @@ use tidegate_flow::queue::{Control, Snapshot};
 use tidegate_flow::{
     Budget, Cause, FlowKind, Flows, Graph, Ledger, Records, SourceLedger, StageId, StageKind, StageTimes, Time,
 };
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::build::{Places, SettleFuture, StageFuture};
 use crate::clock::{Clock, Timed};
 use crate::drain::KillSwitch;
 use crate::edge::EdgeHandle;
+use crate::egress::SinkRefusals;
 use crate::ingress::Companion;
 use crate::monitor::{Monitor, Watched};
 use crate::probe::{SourceProbe, StageProbe};
@@ -40,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) kill: KillSwitch,
     pub(crate) stall_after: Duration,
     pub(crate) watch_every: Duration,
+    /// Told when a sink was refused, or accepts again.
+    pub(crate) news: Arc<Notify>,
 }
 
 /// How long an aborted pipeline waits for user code: a stage that blocks its thread, a committer that does not answer.
@@ -248,6 +252,7 @@ impl Running {
             peak: self.view.parts.budget.peak(),
             ran,
             bottleneck: self.view.bottleneck_overall(),
+            refusals: self.view.refusals().into_iter().filter(SinkRefusals::is_any).collect(),
         }
     }
 }
@@ -339,12 +344,15 @@ impl View {
     }
 
     /// What became of every record so far: one row for each stage, edge and source, each of which balances at any
-    /// instant.
+    /// instant. Components that are fused into a stage have rows of their own behind it.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         for stage in &self.parts.stages {
-            ledger.stages.push((stage.name.to_string(), flow_kind(stage.kind), stage.counter.snapshot()));
+            let (own, steps) = stage.steps.divide(&stage.name, || stage.counter.snapshot());
+            ledger.stages.push((stage.name.to_string(), flow_kind(stage.kind), own));
+            let steps = steps.into_iter().map(|(name, flows)| (name.to_string(), FlowKind::Transform, flows));
+            ledger.stages.extend(steps);
         }
         for edge in &self.parts.edges {
             let snapshot = edge.snapshot();
@@ -391,6 +399,19 @@ impl View {
     fn stage_reports(&self) -> Vec<StageReport> {
         let stages = self.parts.stages.iter().zip(self.times());
         stages.map(|(stage, times)| StageReport { name: stage.name.to_string(), kind: stage.kind, times }).collect()
+    }
+
+    /// What each sink was refused so far, in the order of the graph; sinks that never were included.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<SinkRefusals> {
+        let sinks = self.parts.stages.iter().filter(|stage| stage.kind == StageKind::Sink);
+        sinks.map(|stage| stage.refusals.facts(&stage.name)).collect()
+    }
+
+    /// Completes when a sink is refused that was not before, or accepts again. For one listener; what happened since it
+    /// last listened completes it at once. Cancel-safe.
+    pub async fn refusals_changed(&self) {
+        self.parts.news.notified().await;
     }
 
     /// Tells every stage behind an edge to push its partial batches out now. Does not wait.

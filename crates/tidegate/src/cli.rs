@@ -10,6 +10,7 @@ mod graph;
 mod list;
 mod logs;
 mod plans;
+mod refused;
 mod reload;
 mod run;
 mod schema;

@@ -276,7 +276,7 @@ pub use tidegate_flow::{
 // For those who write sources, sinks and steps of their own.
 pub use tidegate_runtime::{
     Accepted, AfterFault, Backoff, BoxTransform, Class, Classifier, Committer, DeadLetter, Jitter, NoCommit, Pull,
-    Readiness, Router, Sink, SinkPolicy, Source, StageContext, Step, Supervision, Transform,
+    Readiness, Router, Sink, SinkPolicy, SinkRefusals, Source, StageContext, Step, Supervision, Transform,
 };
 // The pure rules, and what tests need.
 pub use tidegate_flow as flow;

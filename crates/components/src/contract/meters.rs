@@ -1,7 +1,7 @@
 //! [`Meters`]: counters of components beside the ledger: what never became a record, or was done on the way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Every counter of a pipeline's components. Clones are the same.
 ///
@@ -23,20 +23,39 @@ pub struct Meter {
 
 /// A number that only grows. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    count: AtomicU64,
+    /// What was counted first, in words.
+    first: OnceLock<String>,
+}
 
 impl Counter {
     /// Counts so many more.
     pub fn add(&self, more: u64) {
         if more > 0 {
-            self.0.fetch_add(more, Ordering::Relaxed);
+            self.0.count.fetch_add(more, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one more; the first of all is described, for the log.
+    pub fn one(&self, describe: impl FnOnce() -> String) {
+        self.add(1);
+        self.0.first.get_or_init(describe);
+    }
+
+    /// The first that was counted, where it was described.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.0.first.get().map(String::as_str)
     }
 
     /// How many so far.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
     }
 }
 
@@ -81,6 +100,10 @@ mod tests {
         let node = Arc::from("in");
         meters.counter(&node, "bytes_read").add(3);
         meters.clone().counter(&node, "bytes_read").add(4);
-        assert_eq!((meters.get("in", "bytes_read"), meters.get("in", "frames"), meters.all().len()), (7, 0, 1));
+        meters.counter(&node, "failed").one(|| "this".to_owned());
+        meters.counter(&node, "failed").one(|| "that".to_owned());
+        let failed = meters.counter(&node, "failed");
+        assert_eq!((failed.get(), failed.first()), (2, Some("this")));
+        assert_eq!((meters.get("in", "bytes_read"), meters.get("in", "frames"), meters.all().len()), (7, 0, 2));
     }
 }

@@ -4,10 +4,12 @@
 //! * **Blocks** while as many requests are under way as `request.concurrency` allows, and while the receiver asks for a
 //!   pause (429 or 503 with `Retry-After`, or any answer that is worth another try).
 //! * **Sheds** nothing.
-//! * **Settles** a batch when it was answered. 408, 425, 429, and 5xx (but 501 and 505) are tried again, and so are
-//!   timeouts and broken connections, where the receiver may then get the records twice; a batch that is refused with 400,
-//!   409, 413, 422 and the like is halved until what is wrong with it is alone, and that is refused for good; any
-//!   other answer (401, 403, 404, a redirect) refuses every record of the batch for good.
+//! * **Settles** a batch when it was answered. A batch that is refused with 400, 409, 413 or 422 is halved until what is
+//!   wrong with it is alone, and that is refused for good: it goes to the dead letters of the sink, which are a file in the
+//!   data directory unless `dead_letter` says otherwise or every source before it tells its sender. Any other answer is
+//!   tried again, with pauses that grow: 408, 429 and 5xx because they pass, and 401, 403, 404, 405, a redirect and the
+//!   like because no record is at fault but the address, the method, the headers or the credentials, which somebody has to
+//!   mend. So are timeouts and broken connections, where the receiver may then get the records twice.
 //! * **Completes** with its input, when every request was answered.
 //! * **Fails** never.
 //!
@@ -49,7 +51,7 @@ pub const KIND: SinkKind = SinkKind::of::<Http>("http", "Sends batches of record
         Ignored { key: "request.rate_limit_duration_secs", why: "there is no limit of requests in a time yet" },
         Ignored {
             key: "retry_strategy",
-            why: "statuses of passing trouble are tried again; `retry_statuses` adds to them",
+            why: "all statuses are tried again but those that blame the records; `retry_statuses` adds those",
         },
         Ignored { key: "tls.alpn_protocols", why: "HTTP/2 and HTTP/1.1 are offered" },
         TIMES,
@@ -104,7 +106,7 @@ pub struct Http {
     /// How the connection is secured, with `https://`.
     #[serde(default)]
     pub tls: Tls,
-    /// Statuses that are worth another try, beyond those that are anyway: 401 where tokens are renewed, for example.
+    /// Statuses that are worth another try, beyond those that are anyway: 409 where conflicts pass, for example.
     #[serde(default)]
     pub retry_statuses: Vec<u16>,
     /// How much goes into a request. Default: 1 MiB, or what came in 1 s; less where no request is under way.
@@ -272,6 +274,10 @@ impl SinkConfig for Http {
 
     fn required(&self) -> bool {
         self.acknowledgements.enabled
+    }
+
+    fn refuses_records(&self) -> bool {
+        true
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {

@@ -6,7 +6,8 @@
 //! * **Blocks** while the peer does not read, when the send buffer is full; and while there is no connection.
 //! * **Sheds** nothing.
 //! * **Settles** the records of a batch that were written whole before a connection broke; the others are sent again on
-//!   the next one. What was written of a record in part is the last thing that the old connection carried.
+//!   the next one. What was written of a record in part is the last thing that the old connection carried. A record that
+//!   is too long for a packet is refused for good: see `dead_letter`.
 //! * **Completes** with its input, when everything is written.
 //! * **Fails** never: it connects again, with pauses that grow.
 //!
@@ -197,6 +198,11 @@ impl SinkConfig for Socket {
 
     fn required(&self) -> bool {
         self.acknowledgements.enabled
+    }
+
+    /// A record that is too long for a packet.
+    fn refuses_records(&self) -> bool {
+        self.sends_packets()
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {

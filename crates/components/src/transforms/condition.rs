@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_record::Row;
 use tidegate_remap::{Condition, Diagnostic, Options, Severity};
 
-use crate::contract::{Check, StartError};
+use crate::contract::{BuildContext, Check, Counter, StartError};
 
 /// A VRL expression that is true or false for a record. One that fails on a record is not true of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,12 +57,57 @@ impl ConditionText {
         }
     }
 
+    /// Compiles it for a node.
+    ///
+    /// # Errors
+    /// What the compiler found first; `key` says of what.
+    pub(super) fn asked(&self, key: &str, cx: &BuildContext) -> Result<Asked, StartError> {
+        let failed = cx.meters.counter(&cx.node, "conditions_failed");
+        Ok(Asked { condition: self.build(key)?, failed })
+    }
+
     /// Compiles it.
     ///
     /// # Errors
     /// What the compiler found first; `key` says of what.
     pub fn build(&self, key: &str) -> Result<Condition, StartError> {
         Condition::compile(self.source(), &Options::default()).map_err(|found| first_error(&found, key))
+    }
+}
+
+/// A condition of a node, which counts the records that it fails on.
+pub(super) struct Asked {
+    condition: Condition,
+    failed: Counter,
+}
+
+impl Asked {
+    /// Whether the condition is true of the record. One that fails is not true, and counted.
+    pub(super) fn matches(&mut self, row: Row<'_>) -> bool {
+        self.condition.check(row).unwrap_or_else(|failure| {
+            self.failed.one(|| format!("a condition failed, so it is not true: {}", failed_on(&failure.0, row)));
+            false
+        })
+    }
+}
+
+/// The most characters that are shown of an error.
+const ERROR_CHARS: usize = 300;
+
+/// The most characters that are shown of a record.
+const RECORD_CHARS: usize = 40;
+
+/// An error and the beginning of the record that it is about, both shortened.
+pub(super) fn failed_on(error: &str, row: Row<'_>) -> String {
+    let bytes = row.bytes();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * RECORD_CHARS)]);
+    format!("{} (the record begins with {:?})", cut(error, ERROR_CHARS), cut(&text, RECORD_CHARS))
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -3,17 +3,16 @@
 //! * **Emits** what is left of each batch, at once and in order.
 //! * **Blocks** with what is behind it; it holds nothing.
 //! * **Sheds** nothing.
-//! * **Settles** the others as filtered. A condition that fails on a record is not true of it.
+//! * **Settles** the others as filtered. A condition that fails on a record is not true of it, and counted as `conditions_failed`.
 //! * **Completes** with its input.
 //! * **Fails** never: a record at which the condition panics goes back to its source, alone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, ShedReason};
-use tidegate_remap::Condition;
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use super::condition::ConditionText;
+use super::condition::{Asked, ConditionText};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
@@ -38,14 +37,14 @@ impl TransformConfig for Filter {
         self.condition.check("condition", at);
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
-        let condition = self.condition.build("condition")?;
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        let condition = self.condition.asked("condition", cx)?;
         Ok(BuiltTransform::step(FilterStep { condition, edits: Edits::default() }))
     }
 }
 
 struct FilterStep {
-    condition: Condition,
+    condition: Asked,
     edits: Edits,
 }
 

@@ -6,7 +6,7 @@
 //! * **Sheds** nothing.
 //! * **Settles** a record that the program aborts on as filtered where `drop_on_abort` says so, and one that it fails on
 //!   as a permanent nack where `drop_on_error` does; with `reroute_dropped` both go to the output `dropped` instead.
-//!   Otherwise such records go on as they were.
+//!   Otherwise such records go on as they were. Both are counted: `records_failed` and `records_aborted`.
 //! * **Completes** with its input.
 //! * **Fails** never: a record at which the program panics goes back to its source, alone.
 
@@ -14,7 +14,6 @@ mod dropped;
 mod step;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -142,12 +141,12 @@ impl TransformConfig for Remap {
             (true, false) => Treatment::Drop,
             (true, true) => Treatment::Reroute,
         };
-        let mut step = RemapStep::new(compiled.program, treat(self.drop_on_abort), treat(self.drop_on_error));
+        let mut step = RemapStep::new(compiled.program, treat(self.drop_on_abort), treat(self.drop_on_error), cx);
         if !self.reroute_dropped {
             return Ok(BuiltTransform::step(step));
         }
         let rerouting = Rerouting::default();
-        step.reroute(rerouting.clone(), Arc::clone(&cx.node));
+        step.reroute(rerouting.clone());
         Ok(BuiltTransform::step_then_choice(step, rerouting))
     }
 }

@@ -4,7 +4,7 @@
 //!   that several conditions are true of goes to each of them, and settles when all have settled it.
 //! * **Blocks** while an output that somebody takes is full.
 //! * **Sheds** nothing.
-//! * **Settles** what no output takes as filtered. A condition that fails on a record is not true of it.
+//! * **Settles** what no output takes as filtered. A condition that fails on a record is not true of it, and counted as `conditions_failed`.
 //! * **Completes** with its input.
 //! * **Fails** never: a condition that panics on a record is not true of it.
 
@@ -13,10 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tidegate_remap::Condition;
 use tidegate_runtime::{BranchSet, Chooser};
 
-use super::condition::ConditionText;
+use super::condition::{Asked, ConditionText};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
 use crate::wiring::MAX_OUTPUTS;
@@ -71,8 +70,8 @@ impl TransformConfig for Route {
         self.route.keys().cloned().chain(unmatched).collect()
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
-        let compile = |(name, text): (&String, &ConditionText)| text.build(&format!("route.{name}"));
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        let compile = |(name, text): (&String, &ConditionText)| text.asked(&format!("route.{name}"), cx);
         let conditions = self.route.iter().map(compile).collect::<Result<_, _>>()?;
         let unmatched = if self.reroute_unmatched { BranchSet::only(self.route.len()) } else { BranchSet::NONE };
         Ok(BuiltTransform::Choice(Box::new(Conditions { conditions, unmatched })))
@@ -81,7 +80,7 @@ impl TransformConfig for Route {
 
 /// One condition for each branch, and the branch of the rest.
 struct Conditions {
-    conditions: Vec<Condition>,
+    conditions: Vec<Asked>,
     unmatched: BranchSet,
 }
 

@@ -14,10 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, ShedReason};
 use tidegate_record::{JsonText, Path, Row};
-use tidegate_remap::Condition;
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use super::condition::ConditionText;
+use super::condition::{Asked, ConditionText};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
@@ -94,7 +93,7 @@ impl TransformConfig for Sample {
         }
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let share = self.share().map_err(|(key, text)| StartError::new(format!("`{key}`: {text}")))?;
         let note = match (&*self.sample_rate_key, share) {
             ("", _) => None,
@@ -106,7 +105,7 @@ impl TransformConfig for Sample {
             }
         };
         let key = self.key_field.as_deref().map(|path| Self::path("key_field", path)).transpose()?;
-        let exclude = self.exclude.as_ref().map(|text| text.build("exclude")).transpose()?;
+        let exclude = self.exclude.as_ref().map(|text| text.asked("exclude", cx)).transpose()?;
         let draw = Draw { share, counted: 0, due: 1.0 };
         Ok(BuiltTransform::step(SampleStep { draw, key, exclude, note, chosen: Vec::new(), edits: Edits::default() }))
     }
@@ -151,7 +150,7 @@ impl Draw {
 struct SampleStep {
     draw: Draw,
     key: Option<Path>,
-    exclude: Option<Condition>,
+    exclude: Option<Asked>,
     /// Where the rate is written, and the rate.
     note: Option<(Path, JsonText)>,
     /// The rows of the batch in hand that were chosen, among those that go on.

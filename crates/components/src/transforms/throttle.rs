@@ -16,12 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
 use tidegate_record::Row;
-use tidegate_remap::Condition;
 use tidegate_runtime::ops::{Cost, KeyedBuckets, MAX_KEYS, Throttle as Pace};
 use tidegate_runtime::{OverRate, StageContext, Step, ThrottleSpec, Transform};
 
 use self::paced::Paced;
-use super::condition::ConditionText;
+use super::condition::{Asked, ConditionText};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
@@ -98,12 +97,12 @@ impl TransformConfig for Throttle {
         }
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let (rate, burst) = self.rate();
         if !(rate.is_finite() && rate > 0.0) {
             return Err(StartError::new("a throttle needs a threshold and a window above zero"));
         }
-        let exclude = self.exclude.as_ref().map(|text| text.build("exclude")).transpose()?;
+        let exclude = self.exclude.as_ref().map(|text| text.asked("exclude", cx)).transpose()?;
         if let Some(key) = self.key()? {
             let (buckets, keys) = (KeyedBuckets::new(rate, burst, MAX_KEYS), Keys::new(key, exclude));
             return Ok(match self.when_over {
@@ -122,7 +121,7 @@ impl TransformConfig for Throttle {
 
 /// A record costs 1, and one that is excluded nothing.
 struct Counted {
-    exclude: Option<Condition>,
+    exclude: Option<Asked>,
 }
 
 impl Cost<Rows> for Counted {
@@ -148,13 +147,13 @@ struct ByKey {
 /// Finds the key of a record.
 struct Keys {
     key: Template,
-    exclude: Option<Condition>,
+    exclude: Option<Asked>,
     clock: RowClock,
     text: String,
 }
 
 impl Keys {
-    fn new(key: Template, exclude: Option<Condition>) -> Self {
+    fn new(key: Template, exclude: Option<Asked>) -> Self {
         Self { key, exclude, clock: RowClock::new(Zone::Utc), text: String::new() }
     }
 

@@ -204,10 +204,10 @@ impl Parts {
                 self.stage_behind(at, vec![edges.step(at, step, holds)], edges)
             }
             Waiting::Transform(BuiltTransform::Choice(chooser)) => {
-                Some(Stage { steps: Vec::new(), end: edges.choice(at, chooser) })
+                Some(Stage { steps: Vec::new(), choice: None, end: edges.choice(at, chooser) })
             }
             Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
-                Some(Stage { steps: vec![edges.step(at, step, holds)], end: edges.choice(at, chooser) })
+                Some(Stage { steps: vec![edges.step(at, step, holds)], choice: None, end: edges.choice(at, chooser) })
             }
             Waiting::Source(_) | Waiting::Done => None,
         }
@@ -227,15 +227,16 @@ impl Parts {
             match std::mem::replace(&mut self.parts[at], Waiting::Done) {
                 Waiting::Transform(BuiltTransform::Step { step, holds }) => steps.push(edges.step(at, step, holds)),
                 Waiting::Transform(BuiltTransform::Choice(chooser)) => {
-                    return Some(Stage { steps, end: edges.choice(at, chooser) });
+                    let choice = Some(Arc::clone(&edges.names[at]));
+                    return Some(Stage { steps, choice, end: edges.choice(at, chooser) });
                 }
                 Waiting::Transform(BuiltTransform::StepThenChoice { step, holds, chooser }) => {
                     steps.push(edges.step(at, step, holds));
-                    return Some(Stage { steps, end: edges.choice(at, chooser) });
+                    return Some(Stage { steps, choice: None, end: edges.choice(at, chooser) });
                 }
                 Waiting::Source(_) | Waiting::Done => return None,
             }
         }
-        Some(Stage { steps, end: edges.end(at)? })
+        Some(Stage { steps, choice: None, end: edges.end(at)? })
     }
 }

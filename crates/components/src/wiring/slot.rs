@@ -26,6 +26,8 @@ pub(super) enum End<'a> {
 /// The steps of a stage behind its inlet, and where its output goes.
 pub(super) struct Stage<'a> {
     pub(super) steps: Vec<NewStep<Rows>>,
+    /// The name of the choice at the end, where that is a component of its own and no step.
+    pub(super) choice: Option<Arc<str>>,
     pub(super) end: End<'a>,
 }
 
@@ -36,6 +38,10 @@ impl Stage<'_> {
             .steps
             .into_iter()
             .fold(flow, |flow, NewStep { name, step, holds }| flow.exchangeable(&name, step, holds, true));
+        let flow = match &self.choice {
+            Some(name) => flow.choosing(name),
+            None => flow,
+        };
         match self.end {
             End::To(port) => flow.to(port),
             End::Fork(branches) => flow.fork_to(&branches),
@@ -151,5 +157,11 @@ pub(crate) fn lone_source<'a>(
     builder: &'a PipelineBuilder,
     port: &'a Port<Rows>,
 ) -> SourceSlot<'a> {
-    SourceSlot { name: name.into(), cx, builder, stage: Stage { steps: Vec::new(), end: End::To(port) }, sorter: None }
+    SourceSlot {
+        name: name.into(),
+        cx,
+        builder,
+        stage: Stage { steps: Vec::new(), choice: None, end: End::To(port) },
+        sorter: None,
+    }
 }

@@ -125,18 +125,18 @@ async fn a_bad_record_is_found_by_halving_and_the_others_arrive() {
 }
 
 #[tokio::test]
-async fn where_no_record_can_be_accepted_one_request_tells() {
-    for code in [401, 403, 404, 301, 501] {
-        let receiver = Receiver::new([status(code)]).await;
-        let rig = Rig::new(&sink(&receiver, json!({})), None);
+async fn a_wrong_address_or_login_blames_no_record_and_is_waited_for() {
+    for code in [401, 403, 404, 405, 301, 501] {
+        let receiver = Receiver::new([status(code), status(code)]).await;
+        let rig = Rig::new(&sink(&receiver, json!({"request": {"retry": {"initial_backoff": "1ms"}}})), None);
         rig.send(records(0..8)).await;
         let report = rig.end().await;
-        assert_eq!((ended(&report, Outcome::Returned), receiver.got().len()), (8, 1), "{code}");
+        assert_eq!((ended(&report, Outcome::Delivered), receiver.got().len()), (8, 3), "{code}");
+        let facts = &report.refusals[0];
+        let cause = facts.last.as_ref().map(|last| last.cause.to_string()).unwrap_or_default();
+        assert!(facts.transient == 2 && cause.contains(&format!("answered {code}")), "{facts}");
+        assert!(cause.contains("check `uri`"), "{cause}");
     }
-    let receiver = Receiver::new([status(401)]).await;
-    let rig = Rig::new(&sink(&receiver, json!({"retry_statuses": [401]})), None);
-    rig.send(records(0..8)).await;
-    assert_eq!(ended(&rig.end().await, Outcome::Delivered), 8, "unless it is declared to be worth another try");
 }
 
 #[tokio::test]

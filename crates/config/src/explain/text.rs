@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidegate_flow::Bytes;
 
-use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts};
+use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts, RefusedFacts};
 use crate::words::{bytes, counted, grouped};
 
 pub(super) fn text(facts: &Explanation) -> String {
@@ -15,6 +15,7 @@ pub(super) fn text(facts: &Explanation) -> String {
     waits(&mut out, facts);
     sheds(&mut out, &facts.edges);
     pairs(&mut out, facts);
+    refused(&mut out, &facts.refused);
     kernel(&mut out, &facts.kernel);
     memory(&mut out, &facts.memory);
     out
@@ -120,6 +121,24 @@ fn pairs(out: &mut String, facts: &Explanation) {
         let _ = writeln!(out, "  {} -> {}: {}", pair.source, pair.sink, pair.words);
         let acked = facts.sources.iter().find(|source| source.name == pair.source).map_or("", |source| &source.acked);
         let _ = writeln!(out, "    acked: {acked}; accepted: {}", pair.accepted);
+    }
+}
+
+fn refused(out: &mut String, sinks: &[RefusedFacts]) {
+    if sinks.is_empty() {
+        return;
+    }
+    heading(out, "REFUSED FOR GOOD");
+    for RefusedFacts { sink, to, path } in sinks {
+        let _ = match (to, path) {
+            (_, Some(path)) => {
+                writeln!(out, "  what `{sink}` refuses: kept in {path}, with the reason, and acknowledged")
+            }
+            (Some(to), None) => writeln!(out, "  what `{sink}` refuses: goes to `{to}`, and is acknowledged"),
+            (None, None) => {
+                writeln!(out, "  what `{sink}` refuses: back to its source; the run fails if that tells nobody")
+            }
+        };
     }
 }
 

@@ -1,6 +1,11 @@
 //! Where records go that a sink refuses for good: `dead_letter: true` for a file in the data directory, or the name of
 //! another sink.
+//!
+//! Where nothing is written, they go back to their source if that tells its sender, as an HTTP server does. A file, a
+//! socket or a generator has nobody to tell: where one of them is before a sink whose receiver may refuse records, such a
+//! file is kept unless `dead_letter: false` says that it is not wanted.
 
+use tidegate_components::contract::Delivery;
 use tidegate_flow::StageKind;
 
 use super::component::{self, Component, Draft};
@@ -14,7 +19,7 @@ use crate::tree::{Entry, Key, Node, Table, Text, Value};
 const KEY: &str = "dead_letter";
 
 /// The type of the sink that writes the file.
-const FILE: &str = "file";
+const FILE: &str = "dead_letters";
 
 fn value(node: &Node) -> Option<&Node> {
     node.as_table()?.get(KEY)
@@ -33,7 +38,7 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
         match &node.value {
             Value::Bool(true) if types::find(StageKind::Sink, FILE).is_none() => {
                 let problem =
-                    Problem::new(Code::NotYet, "dead letters need the sink `file`, which is not available yet");
+                    Problem::new(Code::NotYet, "dead letters need the sink `dead_letters`, which is not available yet");
                 problems.push(problem.at(node.place, ""));
             }
             Value::Bool(_) => {}
@@ -83,7 +88,12 @@ pub(super) fn connect(nodes: &mut Vec<PlanNode>, settings: &Settings) {
         if nodes[at].kind != StageKind::Sink {
             continue;
         }
-        let letter_box = match value(&nodes[at].tree).map(|node| (&node.value, node.place)) {
+        let written = value(&nodes[at].tree).map(|node| (&node.value, node.place));
+        let is_unset = written.is_none_or(|(value, _)| *value == Value::Null);
+        let by_default = (Value::Bool(true), nodes[at].place);
+        let needs_one = is_unset && needs_letters(nodes, at);
+        let wanted = if needs_one { Some((&by_default.0, by_default.1)) } else { written };
+        let letter_box = match wanted {
             Some((Value::Text(text), _)) => nodes.iter().position(|node| node.name == text.string),
             Some((Value::Bool(true), place)) => {
                 let next = nodes.len();
@@ -99,15 +109,34 @@ pub(super) fn connect(nodes: &mut Vec<PlanNode>, settings: &Settings) {
     }
 }
 
-/// The sink that writes the dead letters of `sink` to a file of its own, one a day.
+/// Whether the sink may refuse records for good, and some source before it tells nobody.
+fn needs_letters(nodes: &[PlanNode], sink: usize) -> bool {
+    let Component::Sink(config) = &nodes[sink].component else { return false };
+    let is_letter_box = nodes.iter().any(|node| {
+        matches!(value(&node.tree).map(|node| &node.value), Some(Value::Text(text)) if text.string == nodes[sink].name)
+    });
+    if is_letter_box || !config.refuses_records() {
+        return false;
+    }
+    let (mut before, mut left) = (vec![false; nodes.len()], vec![sink]);
+    while let Some(at) = left.pop() {
+        let inputs = nodes[at].inputs.iter().map(|input| input.from);
+        left.extend(inputs.filter(|from| !std::mem::replace(&mut before[*from], true)));
+    }
+    nodes.iter().zip(before).any(|(node, is_before)| match &node.component {
+        Component::Source(source) => is_before && source.exposure().delivery != Delivery::Answered,
+        Component::Transform(_) | Component::Sink(_) => false,
+    })
+}
+
+/// The sink that writes the dead letters of `sink` to a file of its own.
 fn file(sink: &str, place: Place, settings: &Settings) -> Option<PlanNode> {
     let folder = settings.data_dir.join("dead_letters");
-    let path = format!("{}/{sink}-%Y-%m-%d.ndjson", folder.display());
+    let path = format!("{}/{sink}.ndjson", folder.display());
     let text = |string: &str| Node { value: Value::Text(Text::literal(string, place.start)), place };
     let entry = |name: &str, node| Entry { key: Key { name: name.to_string(), place }, node };
     let table = |entries| Node { value: Value::Table(Table { entries }), place };
-    let encoding = table(vec![entry("codec", text("json"))]);
-    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path)), entry("encoding", encoding)]);
+    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path))]);
     let component: Component = component::read_again(StageKind::Sink, FILE, &tree)?;
     Some(PlanNode {
         // A dot is in no name that a user can give.

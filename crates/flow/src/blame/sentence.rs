@@ -25,6 +25,9 @@ impl fmt::Display for Verdict {
                 self.fmt_culprit(f, &window)?;
             }
         }
+        if let (Some((cause, time)), Some(culprit)) = (&self.trouble, &self.culprit) {
+            write!(f, " \"{}\" has been refused for {}: {cause}.", culprit.name, span(*time))?;
+        }
         self.remarks.iter().try_for_each(|remark| write!(f, " {remark}"))
     }
 }

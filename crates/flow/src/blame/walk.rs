@@ -170,6 +170,7 @@ impl Scene<'_> {
             state: None,
             share: 0.0,
             since: None,
+            trouble: None,
             longest_stall: None,
             limits: first.map(|stage| self.who(*stage)).into_iter().collect(),
             chain: trail.stages.iter().map(|stage| self.graph().stage_name(*stage).to_owned()).collect(),

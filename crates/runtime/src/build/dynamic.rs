@@ -13,6 +13,7 @@ use super::port::Port;
 use crate::exchange::{Exchange, Needs, Offer};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
+use crate::named::ChoiceMark;
 use crate::ops::{BatchLimits, Batcher};
 use crate::stage::Inlet;
 use crate::transform::{BoxTransform, Pass, Then};
@@ -59,11 +60,18 @@ impl<I: Inlet> BoxFlow<I> {
     }
 
     /// [`step`](Self::step), in whose place another can be put while the pipeline runs, under this name; see
-    /// [`Running::exchange`](crate::Running::replace). Costs one indirect call more per batch.
+    /// [`Running::exchange`](crate::Running::replace). Costs one indirect call more per batch. The ledger has
+    /// a row for it, under this name.
     pub fn exchangeable(self, name: &str, step: BoxTransform<I::Payload>, holds: Weight, may_drop: bool) -> Self {
         let offer = Offer::new(Needs::of(&step, holds));
         self.builder.lock().offers.push((Arc::from(name), Box::new(offer.clone())));
-        self.step(Box::new(Exchange::new(step, offer)), holds, may_drop)
+        self.step(Box::new(Exchange::new(name, step, offer)), holds, may_drop)
+    }
+
+    /// Says that the choice at the end of this flow is a component of this name: the ledger has a row for it. The last
+    /// step before the end.
+    pub fn choosing(self, name: &str) -> Self {
+        self.step(Box::new(ChoiceMark::new(name)), Weight::ZERO, false)
     }
 
     /// Joins small batches to larger ones, as [`Flow::batch`].

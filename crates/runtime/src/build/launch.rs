@@ -19,10 +19,11 @@ use crate::context::{StageContext, Supervision};
 use crate::dead_letter::DeadLetterPort;
 use crate::drain::{Intake, KillSwitch};
 use crate::edge::{EdgeBudget, EdgeRx, EdgeTx};
-use crate::egress::{DeliveryTools, SinkContext};
+use crate::egress::{DeliveryTools, Refusals, SinkContext};
 use crate::handover::{Handed, Relief};
 use crate::ingress::{Classifier, IngressSettings, Source, SourceContext, SourceInlet};
 use crate::inlet::EdgeInlet;
+use crate::named::NamedSteps;
 use crate::outlet::Side;
 use crate::probe::Due;
 use crate::running::SourceTask;
@@ -75,6 +76,8 @@ pub(crate) struct Outfit {
     pub(super) times: StageClock,
     pub(super) due: Due,
     pub(super) counter: FlowCounter,
+    pub(super) refusals: Refusals,
+    pub(super) steps: NamedSteps,
     pub(super) accounts: StageAccounts,
     pub(super) specs: StageSpecs,
     pub(super) reading: ReadingDraft,
@@ -100,6 +103,8 @@ impl Outfit {
             times: self.times.clone(),
             due: self.due.clone(),
             counter: self.counter.clone(),
+            refusals: self.refusals.clone(),
+            steps: self.steps.clone(),
             account: accounts.hand,
             held_account: accounts.held,
             outbound_account: accounts.outbound,
@@ -146,6 +151,10 @@ pub(crate) struct StageLaunch<'a> {
     pub(super) times: StageClock,
     pub(super) due: Due,
     pub(super) counter: FlowCounter,
+    /// Where a sink notes what was refused.
+    pub(super) refusals: Refusals,
+    /// Counts for each step that has a name.
+    pub(super) steps: NamedSteps,
     /// Pays for what the stage has in hand.
     pub(super) account: Account,
     /// Pays for what its steps hold back.
@@ -176,6 +185,7 @@ impl StageLaunch<'_> {
             clock: self.times.clone(),
             due: self.due.clone(),
             counter: self.counter.clone(),
+            steps: self.steps.clone(),
             account: self.account.clone(),
             held: self.held_account.clone(),
             outbound: self.outbound_account.clone(),
@@ -235,6 +245,7 @@ impl StageLaunch<'_> {
             outbound: self.outbound_account.clone(),
             keeps_letters,
             relief: self.relief.clone(),
+            refusals: self.refusals.clone(),
             given: SinkContext { name: Arc::clone(&self.name), holding: self.encoding_account.clone() },
         }
     }

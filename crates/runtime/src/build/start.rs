@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use tidegate_flow::{FlowCounter, Graph, StageClock};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::launch::{Kit, Launch, Outfit, StageFuture};
 use super::plan::{Pipeline, PlannedStage};
 use super::replace::Places;
 use crate::clock::{Clock, Timed};
+use crate::egress::Refusals;
 use crate::handover::{Relief, Seat, relay};
+use crate::named::NamedSteps;
 use crate::probe::{Due, StageProbe};
 use crate::running::{Holdings, Parts, Running};
 use crate::spares::SpareLists;
@@ -60,6 +63,7 @@ impl Pipeline {
         }
         let clock = Clock::new();
         let spares = SpareLists::new(self.spares);
+        let news = Arc::new(Notify::new());
         let kit = Kit { clock, batch: self.batch, spares: spares.handle() };
         let launch = kit.launch();
         let mut tasks = Vec::new();
@@ -68,7 +72,7 @@ impl Pipeline {
         let mut holdings = Vec::new();
         for stage in self.stages {
             holdings.extend(stage.accounts.holdings(&stage.name));
-            let (probe, task, seat) = launch_stage(stage, &launch, &self.graph);
+            let (probe, task, seat) = launch_stage(stage, &launch, &self.graph, &news);
             tasks.push((probe.id, Timed::new(task, probe.clock.clone(), clock)));
             probes.push(probe);
             seats.push(seat);
@@ -84,6 +88,7 @@ impl Pipeline {
             kill: self.kill,
             stall_after: self.stall_after,
             watch_every: self.watch_every,
+            news,
         };
         let places = Places { kit, seats, graph: parts.graph.clone(), offers: self.offers };
         Ok(Running::spawn(parts, tasks, launch.started(), places))
@@ -94,12 +99,14 @@ fn launch_stage(
     stage: PlannedStage,
     launch: &Launch,
     graph: &Graph,
+    news: &Arc<Notify>,
 ) -> (StageProbe, StageFuture, Option<(Outfit, Arc<Seat>)>) {
     let PlannedStage { id, name, kind, launch: launcher, batch, reading, supervision, accounts, window, .. } = stage;
     let outputs: Vec<_> = graph.outputs(id).collect();
     let times = StageClock::new(launch.clock.now(), &outputs);
     let counter = FlowCounter::default();
     let due = Due::default();
+    let (refusals, steps) = (Refusals::new(Arc::clone(news)), NamedSteps::default());
     let probe = StageProbe {
         id,
         name: Arc::clone(&name),
@@ -107,9 +114,12 @@ fn launch_stage(
         clock: times.clone(),
         counter: counter.clone(),
         due: due.clone(),
+        refusals: refusals.clone(),
+        steps: steps.clone(),
     };
+    let specs = stage.specs;
     let outfit =
-        Outfit { id, name, times, due, counter, accounts, specs: stage.specs, reading, batch, supervision, window };
+        Outfit { id, name, times, due, counter, refusals, steps, accounts, specs, reading, batch, supervision, window };
     let relief = Relief::default();
     let life = outfit.launch(launcher, launch, relief.clone(), None);
     if !stage.makes_way {

@@ -107,6 +107,7 @@ impl<K: KeyOf<u64>> Bench<K> {
             clock,
             due: Due::default(),
             counter,
+            steps: Default::default(),
             held: stage.clone(),
             outbound: account("outbound"),
             account: stage,

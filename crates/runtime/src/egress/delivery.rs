@@ -12,6 +12,8 @@ use tidegate_flow::{
     Wait,
 };
 
+use super::halving::Halving;
+use super::refusals::Refusals;
 use super::{Accepted, Sink, SinkContext, SinkPolicy};
 use crate::clock::{Clock, waiting};
 use crate::context::{count_lost, count_sent, panic_nack};
@@ -34,6 +36,8 @@ pub(crate) struct DeliveryTools {
     pub(crate) keeps_letters: bool,
     /// Asks the stage to make way: then nothing is begun any more, and what is under way gets [`GRACE`].
     pub(crate) relief: Relief,
+    /// Where refusals are noted, with their causes.
+    pub(crate) refusals: Refusals,
     /// What the sink is given.
     pub(crate) given: SinkContext,
 }
@@ -47,6 +51,7 @@ pub(crate) struct Delivery<S, P: Payload> {
     /// Parts of the batch in hand that wait for their turn; at most one for each halving.
     pending: Vec<Attempt<P>>,
     letters: Vec<Letter<P>>,
+    halving: Halving,
 }
 
 /// A batch on its way into the sink.
@@ -65,7 +70,8 @@ pub(super) struct Letter<P> {
 impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     pub(crate) fn new(mut sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
         sink.open(tools.given.clone());
-        Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
+        let halving = Halving::new(tools.clock.now());
+        Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new(), halving }
     }
 
     /// Puts a batch in line, behind what is there: something is only where the stage is to make way.
@@ -134,6 +140,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
                 return Err(Ended::Cancelled);
             }
             let answer = self.deliver(&mut attempt.batch).await;
+            self.note(&answer, attempt.batch.records());
             let hollow = attempt.batch.payload.weight().records != Records::new(u64::from(attempt.batch.records()));
             match answer {
                 Ok(Accepted::All) => self.delivered(attempt.batch),
@@ -158,8 +165,30 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         call(tools, policy.timeout, async { sink.deliver(&mut batch.payload, &batch.meta).await }).await
     }
 
+    /// Notes what was refused, and why.
+    fn note(&self, answer: &Result<Accepted, Nack>, records: u32) {
+        let Self { tools: DeliveryTools { refusals, clock, .. }, .. } = self;
+        match answer {
+            Ok(Accepted::All) => refusals.accepted(),
+            Ok(Accepted::Except(refused)) => {
+                if refused.len() < records as usize {
+                    refusals.accepted();
+                }
+                for kind in [NackKind::Transient, NackKind::Permanent] {
+                    if let Some((_, nack)) = refused.iter().find(|(_, nack)| nack.kind == kind) {
+                        refusals.refused(nack, clock.now());
+                    }
+                }
+            }
+            // That it is replaced is no refusal.
+            Err(_) if self.makes_way() => {}
+            Err(nack) => refusals.refused(nack, clock.now()),
+        }
+    }
+
     fn delivered(&mut self, batch: Batch<P>) {
         let Batch { payload, ticket, lease, meta } = batch;
+        self.halving.earn(ticket.records());
         self.spares.put(payload, lease);
         self.settle_delivered(ticket, &meta);
     }
@@ -172,6 +201,10 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     /// Gives every record of `batch` back to its source.
     fn refuse(&self, batch: Batch<P>, nack: Nack) {
         count_lost(&self.tools.counter, 0, batch.records() as usize);
+        // What nobody reads any more was not refused.
+        if !self.sink.is_closed() {
+            self.tools.refusals.returned(nack.kind, Records::new(u64::from(batch.records())));
+        }
         batch.nack(nack);
     }
 
@@ -179,6 +212,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     fn partly_gone(&mut self, batch: Batch<P>, refused: &[(u32, Nack)]) {
         let Batch { payload, mut ticket, lease, meta } = batch;
         for (row, nack) in refused.iter().rev() {
+            self.tools.refusals.returned(nack.kind, Records::new(1));
             ticket.settle_rows(&[*row], nack.clone());
         }
         count_lost(&self.tools.counter, 0, refused.len());
@@ -241,6 +275,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
             }
             NackKind::Transient if tries < self.policy.retries => {
                 self.pending.push(Attempt { batch, tries: tries.saturating_add(1) });
+                self.tools.refusals.retried();
                 self.pause(tries.saturating_add(1)).await;
                 Ok(())
             }
@@ -252,6 +287,9 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
                 let behind = batch.split_off(batch.records() / 2);
                 self.pending.push(Attempt { batch: behind, tries });
                 self.pending.push(Attempt { batch, tries });
+                if let Some(until) = self.halving.take(self.tools.clock.now()) {
+                    self.pause_until(until).await;
+                }
                 Ok(())
             }
             NackKind::Permanent => {
@@ -266,7 +304,11 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         let own = self.policy.backoff.pause(tries).unwrap_or(self.policy.backoff.longest);
         let own = self.policy.jitter.next(own);
         let asked = self.sink.retry_after().unwrap_or_default();
-        let until: Time = self.tools.clock.now() + own.max(asked);
+        self.pause_until(self.tools.clock.now() + own.max(asked)).await;
+    }
+
+    /// Delivers nothing before that time, unless the stage is to make way.
+    async fn pause_until(&mut self, until: Time) {
         self.tools.due.set(until);
         let mut way = self.tools.relief.intake();
         let pause = async {

@@ -19,6 +19,7 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         name: Arc::from(name),
         clock: StageClock::new(Time::ZERO, &[]),
         counter: FlowCounter::default(),
+        steps: Default::default(),
         account: budget.account(name, AccountSpec::holding(mib(1)))?,
         held: budget.account("held", AccountSpec::holding(kib(64)))?,
         outbound: budget.account("outbound", AccountSpec::holding(kib(128)))?,

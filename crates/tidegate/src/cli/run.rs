@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use tidegate::stall::StallReport;
-use tidegate::{PipelineEnd, Report, Running};
+use tidegate::{PipelineEnd, Records, Report, Running, SinkRefusals, Time};
 use tidegate_admin::{Reloaded, Shown};
-use tidegate_components::contract::{Depth, Meters};
+use tidegate_components::contract::{Delivery, Depth, Meters};
 use tidegate_config::files::Files;
+use tidegate_config::plan::Component;
 use tidegate_config::{Plan, Planned};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,6 +16,7 @@ use super::Done;
 use super::control::ControlArgs;
 use super::logs::LogArgs;
 use super::plans::FileArgs;
+use super::refused::{self, Refused};
 use super::reload::{Again, Live, Next};
 use super::status::Status;
 
@@ -105,11 +107,14 @@ impl RunOptions {
         };
         let Ok(mut live) = Live::start(plan, files, shown) else { return Done::Wrong };
         loop {
-            let next = self.watch(&mut live, again, &mut signals, shown).await;
+            let mut refused = Refused::default();
+            let next = self.watch(&mut live, again, &mut signals, shown, &mut refused).await;
             let meters = live.meters();
             let Live { running, plan: before, files: files_before, .. } = live;
-            let (report, is_stopped) = self.drain(running, &mut signals).await;
-            let done = self.conclude(&report, &meters);
+            let (report, is_stopped) = self.drain(running, &mut signals, &mut refused, &meters).await;
+            refused.firsts(&meters).iter().for_each(refused::Line::log);
+            refused.look(Time::from(report.ran), &report.refusals).iter().for_each(refused::Line::log);
+            let done = self.conclude(&report, &meters, &before);
             let Next::StartAnew(plan, files) = next else { return done };
             if is_stopped {
                 return done;
@@ -136,7 +141,14 @@ impl RunOptions {
     }
 
     /// Follows one pipeline until it is to be drained; says what comes next.
-    async fn watch(&self, live: &mut Live, again: Option<Again<'_>>, signals: &mut Signals, shown: &Shown) -> Next {
+    async fn watch(
+        &self,
+        live: &mut Live,
+        again: Option<Again<'_>>,
+        signals: &mut Signals,
+        shown: &Shown,
+        refused: &mut Refused,
+    ) -> Next {
         let view = live.running.view();
         let mut status = Status::new(view.clone(), !self.quiet && std::io::stderr().is_terminal());
         let mut stalls = view.watch_stalls();
@@ -146,12 +158,15 @@ impl RunOptions {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(limit);
+        let meters = live.meters();
+        let refusals = refused.follow(&view, &meters);
+        tokio::pin!(limit, refusals);
         let mut next = Next::GoOn;
         loop {
             tokio::select! {
                 () = live.running.ended() => break,
                 () = status.tick() => {}
+                () = &mut refusals => {}
                 report = stalls.next() => match report {
                     Some(StallReport::Stalled(stall)) => tracing::warn!("{stall}"),
                     Some(StallReport::Recovered(recovery)) => tracing::info!("{recovery}"),
@@ -176,19 +191,27 @@ impl RunOptions {
     }
 
     /// Drains, until the deadline or another signal, and says whether it was that.
-    async fn drain(&self, mut running: Running, signals: &mut Signals) -> (Report, bool) {
+    async fn drain(
+        &self,
+        mut running: Running,
+        signals: &mut Signals,
+        refused: &mut Refused,
+        meters: &Meters,
+    ) -> (Report, bool) {
         running.shut_intake();
+        let view = running.view();
         let deadline = self.drain_timeout.get();
         let stopped = async { while signals.next().await != Heard::End {} };
         tokio::select! {
             () = running.ended() => {}
+            () = refused.follow(&view, meters) => {}
             () = tokio::time::sleep(deadline) => return (running.drain(Duration::ZERO).await, false),
             () = stopped => return (running.stop().await, true),
         }
         (running.wait().await, false)
     }
 
-    fn conclude(&self, report: &Report, meters: &Meters) -> Done {
+    fn conclude(&self, report: &Report, meters: &Meters, plan: &Plan) -> Done {
         if !self.quiet {
             eprintln!("{report}{}", tallies(meters));
         }
@@ -197,7 +220,11 @@ impl RunOptions {
                 eprintln!("tidegate: {imbalance}; this is a bug, please report it with the pipeline file");
                 Done::Failed
             }
-            (PipelineEnd::Completed, Ok(())) => Done::Well,
+            (PipelineEnd::Completed, Ok(())) => {
+                let lost: Vec<_> = report.refusals.iter().filter_map(|sink| given_up(sink, plan)).collect();
+                lost.iter().for_each(|text| eprintln!("tidegate: {text}"));
+                if lost.is_empty() { Done::Well } else { Done::Failed }
+            }
             (end, Ok(())) => {
                 if self.quiet {
                     eprintln!("tidegate: the pipeline {end}");
@@ -206,6 +233,31 @@ impl RunOptions {
             }
         }
     }
+}
+
+/// What to say where a sink gave records back to sources that do not read them again and tell nobody.
+fn given_up(sink: &SinkRefusals, plan: &Plan) -> Option<String> {
+    let delivers = |wanted: fn(Delivery) -> bool| {
+        plan.nodes.iter().any(|node| match &node.component {
+            Component::Source(source) => wanted(source.exposure().delivery),
+            Component::Transform(_) | Component::Sink(_) => false,
+        })
+    };
+    let tells_nobody =
+        delivers(|delivery| matches!(delivery, Delivery::InFlight | Delivery::Lossy | Delivery::Generated));
+    let mut records = if tells_nobody { sink.returned_transient } else { Records::ZERO };
+    // What is refused for good is not read again either.
+    if tells_nobody || delivers(|delivery| delivery == Delivery::Replayed) {
+        records += sink.returned_permanent;
+    }
+    let cause = sink.last.as_ref().map(|last| last.cause.to_string()).unwrap_or_default();
+    (records > Records::ZERO).then(|| {
+        format!(
+            "sink \"{}\" gave up {} and no source keeps them: {cause}; `dead_letter: true` on the sink keeps what is \
+             refused for good in a file",
+            sink.sink, records
+        )
+    })
 }
 
 /// What components counted beside the records, as far as there was any of it: for the report.

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::blame::Verdict;
 use tidegate::flow::ledger::FlowKind;
 use tidegate::{Records, Snapshot, StageState, StageTimes, View};
 use tidegate_admin::Reloaded;
@@ -37,6 +38,8 @@ struct Sample {
     used: String,
     in_flight: u64,
     verdict: String,
+    /// What sinks are refused now.
+    refused: Vec<String>,
 }
 
 struct Stage {
@@ -97,9 +100,15 @@ impl Status {
 impl Sample {
     fn take(view: &View) -> Self {
         let ledger = view.ledger();
-        let stages = ledger.stages.iter().zip(view.times()).map(|((name, kind, flows), times)| {
+        let verdict = view.bottleneck();
+        // Fused components have a row in the ledger and no time of their own.
+        let graph = view.graph();
+        let stages = graph.stage_ids().zip(view.times()).filter_map(|(id, times)| {
+            let stage = graph.stage(id);
+            let mut rows = ledger.stages.iter().filter(|(_, kind, _)| *kind != FlowKind::Edge);
+            let (name, kind, flows) = rows.find(|(name, ..)| *name == stage.name)?;
             let records = if *kind == FlowKind::Source { flows.input } else { flows.output };
-            Stage { name: name.clone(), kind: *kind, records, times }
+            Some(Stage { name: name.clone(), kind: *kind, records, times })
         });
         Self {
             at: view.now().since(tidegate::Time::ZERO),
@@ -107,7 +116,8 @@ impl Sample {
             edges: view.edges(),
             used: format!("{} of {}", view.budget().used(), view.budget().total()),
             in_flight: ledger.total().in_flight.get(),
-            verdict: view.bottleneck().to_string(),
+            refused: refused(view, &verdict),
+            verdict: verdict.to_string(),
         }
     }
 }
@@ -147,7 +157,19 @@ fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
         let _ = writeln!(text, "  and {} more", now.stages.len() - MOST_ROWS);
     }
     text.push_str(&wrapped(&now.verdict, width));
+    now.refused.iter().for_each(|line| text.push_str(&wrapped(line, width)));
     text
+}
+
+/// A sentence for each sink that is refused now and that the verdict does not name with its cause.
+fn refused(view: &View, verdict: &Verdict) -> Vec<String> {
+    let named = verdict.culprit.as_ref().filter(|_| verdict.trouble.is_some()).map(|culprit| &culprit.name);
+    let refusals = view.refusals();
+    refusals
+        .iter()
+        .filter(|sink| sink.since.is_some() && named != Some(&sink.sink))
+        .map(|sink| format!("! {sink}"))
+        .collect()
 }
 
 /// What the stage did since the last look: the two states with the largest shares.
@@ -252,6 +274,7 @@ mod tests {
             used: "1 MiB of 64 MiB".into(),
             in_flight: 12_345,
             verdict: "sink \"store\" limits source \"orders\"".into(),
+            refused: Vec::new(),
         }
     }
 

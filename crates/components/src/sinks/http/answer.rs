@@ -19,7 +19,9 @@ pub(super) enum Meaning {
     Later,
     /// Something in the batch is wrong, or it is too large: halves of it are tried.
     BadBatch,
-    /// No record would be accepted: wrong address, method or credentials.
+    /// No record would be accepted now, whatever it is: wrong address, method, headers or credentials. Somebody has to
+    /// change something, here or there, so it is tried again like [`Later`](Self::Later), and the cause says whose fault
+    /// it is.
     BadRequest,
 }
 
@@ -29,11 +31,12 @@ pub(super) fn meaning(status: StatusCode, later: &[u16]) -> Meaning {
     match code {
         200..=299 => Meaning::Accepted,
         _ if later.contains(&code) => Meaning::Later,
-        408 | 425 | 429 => Meaning::Later,
-        // Not implemented, and a version that the receiver does not speak: it will not learn them.
+        408 | 423 | 425 | 429 => Meaning::Later,
+        // Not implemented, and a version that the receiver does not speak.
         501 | 505 => Meaning::BadRequest,
         500..=599 => Meaning::Later,
-        400 | 409 | 411..=418 | 422 | 431 => Meaning::BadBatch,
+        // What is wrong is in the records: nonsense, a conflict, too large, not to be processed.
+        400 | 409 | 413 | 422 => Meaning::BadBatch,
         _ => Meaning::BadRequest,
     }
 }
@@ -72,9 +75,9 @@ mod tests {
     fn statuses_have_their_meaning() {
         for (codes, meaning) in [
             (&[200, 201, 202, 204, 299][..], Meaning::Accepted),
-            (&[408, 425, 429, 500, 502, 503, 504, 507, 599], Meaning::Later),
-            (&[400, 409, 413, 415, 422, 431], Meaning::BadBatch),
-            (&[300, 301, 302, 307, 308, 403, 404, 405, 410, 501, 505], Meaning::BadRequest),
+            (&[408, 423, 425, 429, 500, 502, 503, 504, 507, 599], Meaning::Later),
+            (&[400, 409, 413, 422], Meaning::BadBatch),
+            (&[300, 301, 302, 307, 308, 403, 404, 405, 406, 410, 411, 415, 421, 431, 501, 505], Meaning::BadRequest),
             (&[401], Meaning::Later),
         ] {
             codes.iter().for_each(|code| assert_eq!(of(*code), meaning, "{code}"));

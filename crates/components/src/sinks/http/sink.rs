@@ -55,7 +55,7 @@ impl HttpSink {
     }
 
     /// What the answer says.
-    async fn judge(&mut self, answer: Response<Incoming>, records: usize) -> Result<Accepted, Nack> {
+    async fn judge(&mut self, answer: Response<Incoming>) -> Result<Accepted, Nack> {
         let status = answer.status();
         self.asked = answer::retry_after(answer.headers(), Utc::now());
         let meaning = answer::meaning(status, &self.requests.later);
@@ -72,9 +72,8 @@ impl HttpSink {
             Meaning::Later => Err(Nack::transient(cause)),
             Meaning::BadBatch => Err(Nack::permanent(cause)),
             Meaning::BadRequest => {
-                let nack = Nack::permanent(cause);
-                let every = (0..records).map(|row| (u32::try_from(row).unwrap_or(u32::MAX), nack.clone()));
-                Ok(Accepted::all_but(every.collect()))
+                let help = "no record would be accepted: check `uri`, `method`, `headers` and `auth`, or the receiver";
+                Err(Nack::transient(format!("{cause} ({help})")))
             }
         }
     }
@@ -158,7 +157,7 @@ impl Sink<Rows> for HttpSink {
         // What pays for the body stays in the sheet until the request is over.
         let answer = requests.send(body).await;
         self.desk.put_back(sheet);
-        self.judge(answer?, payload.len()).await
+        self.judge(answer?).await
     }
 
     fn release(&mut self) {

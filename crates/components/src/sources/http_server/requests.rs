@@ -101,9 +101,9 @@ pub(super) enum Verdict {
     /// Every record is safe, or was given up by a policy.
     Safe(OutcomeCounts),
     /// Some were refused for now, or never read: send it again.
-    Again(String),
+    Again,
     /// Some were refused for good.
-    Refused(String),
+    Refused,
 }
 
 /// Where a request hears what became of its records. Clones are the same.
@@ -159,7 +159,7 @@ impl Reply {
             }
         });
         if awaited.is_given_up {
-            return Poll::Ready(Verdict::Again("stopping".to_owned()));
+            return Poll::Ready(Verdict::Again);
         }
         if !awaited.is_read || awaited.unwatched > 0 || !awaited.watches.is_empty() {
             let before = awaited.waker.replace(task.waker().clone());
@@ -171,9 +171,9 @@ impl Reply {
         Poll::Ready(match nack {
             None => Verdict::Safe(*counts),
             Some(nack) if nack.kind == NackKind::Permanent && counts.get(Outcome::Abandoned).is_zero() => {
-                Verdict::Refused(nack.cause.to_string())
+                Verdict::Refused
             }
-            Some(nack) => Verdict::Again(nack.cause.to_string()),
+            Some(_) => Verdict::Again,
         })
     }
 

@@ -297,8 +297,14 @@ impl Desk {
                 passage.has_settled = true;
                 Ok(counts)
             }
-            Ok(Verdict::Refused(cause)) => Err(Refusal::of(StatusCode::BAD_REQUEST, cause)),
-            Ok(Verdict::Again(cause)) => Err(Refusal::again(cause, RETRY_SECONDS)),
+            // Why is for the log, where the refusal of the sink or the transform stands: it may name what is behind us.
+            Ok(Verdict::Refused) => {
+                let text = "not all records can be accepted; sending the same again will not help";
+                Err(Refusal::of(StatusCode::BAD_REQUEST, text.to_owned()))
+            }
+            Ok(Verdict::Again) => {
+                Err(Refusal::again("not all records could be taken for now; send them again".to_owned(), RETRY_SECONDS))
+            }
             Err(_) => {
                 self.counts.timed_out.add(1);
                 self.counts.duplicates.add(count);

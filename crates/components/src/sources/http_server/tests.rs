@@ -276,6 +276,19 @@ async fn a_body_with_one_bad_record_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn clients_are_not_told_what_is_behind_us() {
+    let bed = Bed::start("");
+    bed.kept.refuse(Nack::permanent("http://10.0.0.7:9200 answered 422: secret schema"));
+    let answer = bed.post("x").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("sending the same again will not help"), "{}", answer.body);
+    for inner in ["10.0.0.7", "secret", "422"] {
+        assert!(!answer.body.contains(inner) && !answer.head.contains(inner), "{}", answer.body);
+    }
+    bed.end().await;
+}
+
+#[tokio::test]
 async fn a_large_body_is_read_in_parts_and_answered_once() {
     let bed = Bed::start(r#","framing":{"method":"newline_delimited"}"#);
     let body: String = (0..100_000).map(|number| format!("{number}\n")).collect();

@@ -10,6 +10,8 @@ use tidegate_runtime::{StageContext, Step, Transform, panic_nack};
 
 use super::dropped::{Rerouting, annotate};
 use crate::Rows;
+use crate::contract::{BuildContext, Counter};
+use crate::transforms::condition::failed_on;
 use crate::transforms::edits::Edits;
 
 /// What becomes of a record that the program did not finish.
@@ -23,6 +25,17 @@ pub(super) enum Treatment {
     Reroute,
 }
 
+impl Treatment {
+    /// What becomes of it.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Keep => "the record goes on as it was",
+            Self::Drop => "the record is refused for good",
+            Self::Reroute => "the record goes to the output `dropped`",
+        }
+    }
+}
+
 pub(super) struct RemapStep {
     program: Program,
     on_abort: Treatment,
@@ -30,6 +43,8 @@ pub(super) struct RemapStep {
     rerouting: Option<Rerouting>,
     /// The name of the node, for records that are rerouted.
     node: Arc<str>,
+    failed: Counter,
+    aborted: Counter,
     verdicts: Verdicts,
     edits: Edits,
 }
@@ -43,14 +58,25 @@ struct Extra {
 }
 
 impl RemapStep {
-    pub(super) fn new(program: Program, on_abort: Treatment, on_error: Treatment) -> Self {
+    pub(super) fn new(program: Program, on_abort: Treatment, on_error: Treatment, cx: &BuildContext) -> Self {
         let (verdicts, edits) = (Verdicts::default(), Edits::default());
-        Self { program, on_abort, on_error, rerouting: None, node: Arc::from(""), verdicts, edits }
+        let [failed, aborted] = ["records_failed", "records_aborted"].map(|name| cx.meters.counter(&cx.node, name));
+        Self {
+            program,
+            on_abort,
+            on_error,
+            rerouting: None,
+            node: Arc::clone(&cx.node),
+            failed,
+            aborted,
+            verdicts,
+            edits,
+        }
     }
 
     /// Tells the junction behind this step what to reroute.
-    pub(super) fn reroute(&mut self, rerouting: Rerouting, node: Arc<str>) {
-        (self.rerouting, self.node) = (Some(rerouting), node);
+    pub(super) fn reroute(&mut self, rerouting: Rerouting) {
+        self.rerouting = Some(rerouting);
     }
 
     /// Runs the program on every row. A panic is that of the row at which it happened: the rows before it are done, and
@@ -84,8 +110,15 @@ impl RemapStep {
                     extra.split.push((number(*at), objects.clone()));
                     continue;
                 }
-                Verdict::Aborted(message) => (self.on_abort, "abort", message),
-                Verdict::Failed(message) => (self.on_error, "error", message),
+                Verdict::Aborted(message) => {
+                    self.aborted.add(1);
+                    (self.on_abort, "abort", message)
+                }
+                Verdict::Failed(message) => {
+                    let what = self.on_error.in_words();
+                    self.failed.one(|| format!("the program failed, so {what}: {}", failed_on(message, rows.row(*at))));
+                    (self.on_error, "error", message)
+                }
             };
             match treatment {
                 Treatment::Keep => {}
