@@ -155,7 +155,9 @@ fn records_that_a_program_fails_on_are_counted_and_every_component_has_a_row() {
     assert!(said.contains("shed by few: 90 (throttle)"), "{said}");
     assert!(said.contains("\"parse\": the program failed") && said.contains("\"line 0\""), "{said}");
 
-    let text = text.replace("source: '. = parse_json!(.message)'", "condition: 'int!(.message) > 1'");
-    let (_, said) = run(&folder, &text.replace("type: remap", "type: filter"), &["--for", "700ms", "--quiet"]);
-    assert!(said.contains("a condition failed, so it is not true"), "{said}");
+    let folder = self::folder("failing-condition");
+    let text = pipeline(&folder, 100, "    type: blackhole\n").replace("[in]", "[some]");
+    let some = "transforms:\n  some: { type: filter, inputs: [in], condition: 'int!(.message) > 1' }\n";
+    let (_, said) = run(&folder, &format!("{text}{some}"), &["--for", "700ms", "--quiet"]);
+    assert!(said.contains("\"some\": a condition failed, so it is not true"), "{said}");
 }
