@@ -154,9 +154,7 @@ impl Bench {
     }
 
     fn judge_planted(&self, mutant: &Mutant) -> Result<Verdict, Fail> {
-        let mut build = self.cargo(mutant);
-        build.args(["test", "--quiet", "-p", &mutant.package, "--no-run"]);
-        match judge::run(build, BUILD_LIMIT)? {
+        match judge::run(self.build_command(mutant), BUILD_LIMIT)? {
             Run::Green(_) => {}
             Run::Red(said) => {
                 return Ok(Verdict::Faulty(format!("the planted bug does not compile:\n{}", tail(&said))));
@@ -179,6 +177,19 @@ impl Bench {
         let mut command = self.cargo(mutant);
         command.args(["test", "-p", &mutant.package, "--tests", "--", &mutant.test]);
         command
+    }
+
+    /// Builds the binary of the test and no other, where the entry says which one that is.
+    fn build_command(&self, mutant: &Mutant) -> Command {
+        let mut build = self.cargo(mutant);
+        match mutant.command.as_deref() {
+            Some([program, verb, args @ ..]) if program == "cargo" && verb == "test" => {
+                let own = args.iter().take_while(|arg| *arg != "--");
+                build.args(["test", "--quiet", "--no-run"]).args(own);
+            }
+            _ => drop(build.args(["test", "--quiet", "--no-run", "-p", &mutant.package, "--tests"])),
+        }
+        build
     }
 
     fn cargo(&self, mutant: &Mutant) -> Command {
