@@ -274,6 +274,8 @@ impl Body {
             .map(|(piece, live)| !piece.slab.is_empty() && *live < piece.slab.retained_bytes().get().div_ceil(4))
             .collect();
         let before = self.text.len();
+        let moved = live.iter().zip(&sparse).filter(|(_, sparse)| **sparse).map(|(live, _)| *live).sum::<u64>();
+        self.text.reserve(usize::try_from(moved).unwrap_or(0));
         for number in 0..self.rows.len() {
             let entry = self.rows[number];
             if entry.is_written || !sparse[entry.piece as usize] {
