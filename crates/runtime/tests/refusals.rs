@@ -95,7 +95,7 @@ struct Even;
 
 impl Chooser<Numbers> for Even {
     fn choose(&mut self, payload: &Numbers, choices: &mut Vec<BranchSet>) {
-        let choice = |number: &u64| if number % 2 == 0 { BranchSet::only(0) } else { BranchSet::NONE };
+        let choice = |number: &u64| if number.is_multiple_of(2) { BranchSet::only(0) } else { BranchSet::NONE };
         choices.extend(payload.as_slice().iter().map(choice));
     }
 }
@@ -107,7 +107,7 @@ async fn each_fused_component_has_a_row_of_its_own() {
     flow.sink("keep", sink::null());
     builder
         .boxed_source("count", source::iter(0..1_000_u64))
-        .exchangeable("thirds", Box::new(records().filter(|n: &u64| n % 3 == 0)), Weight::ZERO, true)
+        .exchangeable("thirds", Box::new(records().filter(|n: &u64| n.is_multiple_of(3))), Weight::ZERO, true)
         .exchangeable("next", Box::new(records().map(|n: u64| n + 1)), Weight::ZERO, true)
         .choosing("even")
         .choose_to(Even, &[Some(&port)]);
