@@ -62,8 +62,7 @@ impl ConditionText {
     /// # Errors
     /// What the compiler found first; `key` says of what.
     pub(super) fn asked(&self, key: &str, cx: &BuildContext) -> Result<Asked, StartError> {
-        let failed = cx.meters.counter(&cx.node, "conditions_failed");
-        Ok(Asked { condition: self.build(key)?, failed })
+        Ok(Asked { condition: self.build(key)?, failed: counter(cx) })
     }
 
     /// Compiles it.
@@ -73,6 +72,14 @@ impl ConditionText {
     pub fn build(&self, key: &str) -> Result<Condition, StartError> {
         Condition::compile(self.source(), &Options::default()).map_err(|found| first_error(&found, key))
     }
+}
+
+/// What transforms with conditions count.
+pub(super) const COUNTED: &[&str] = &["conditions_failed"];
+
+/// The counter of the records that conditions of this node fail on, there whether it has any or not.
+pub(super) fn counter(cx: &BuildContext) -> Counter {
+    cx.meters.counter(&cx.node, "conditions_failed")
 }
 
 /// A condition of a node, which counts the records that it fails on.

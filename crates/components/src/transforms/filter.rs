@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, ShedReason};
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use super::condition::{Asked, ConditionText};
+use super::condition::{Asked, COUNTED, ConditionText};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
@@ -22,7 +22,8 @@ pub const KIND: TransformKind = TransformKind::of::<Filter>(
     "filter",
     "Passes on the records for which a condition is true.",
     "type: filter\ncondition: .level == \"error\"\n",
-);
+)
+.counts(COUNTED);
 
 /// Passes on the records for which a condition is true.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

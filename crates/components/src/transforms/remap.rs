@@ -34,7 +34,8 @@ pub const KIND: TransformKind = TransformKind::of::<Remap>(
     Ignored { key: "runtime", why: "programs run as they are; there is one way" },
     Ignored { key: "metric_tag_values", why: "metrics are records like all others" },
 ])
-.lacks(&[Ignored { key: "files", why: "write one file, or several transforms" }]);
+.lacks(&[Ignored { key: "files", why: "write one file, or several transforms" }])
+.counts(&["records_aborted", "records_failed"]);
 
 /// Changes records by a program in VRL.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_runtime::{BranchSet, Chooser};
 
-use super::condition::{Asked, ConditionText};
+use super::condition::{Asked, COUNTED, ConditionText};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
 use crate::wiring::MAX_OUTPUTS;
@@ -25,7 +25,8 @@ pub const KIND: TransformKind = TransformKind::of::<Route>(
     "route",
     "Sends each record to every output whose condition is true of it.",
     "type: route\nroute:\n  errors: .level == \"error\"\n  slow: (to_int(.ms) ?? 0) > 1000\n",
-);
+)
+.counts(COUNTED);
 
 /// The output of records that no condition is true of.
 const UNMATCHED: &str = "_unmatched";

@@ -16,16 +16,19 @@ use tidegate_flow::{Batch, ShedReason};
 use tidegate_record::{JsonText, Path, Row};
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use super::condition::{Asked, ConditionText};
+use super::condition::{Asked, COUNTED, ConditionText, counter};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind =
-    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n").lacks(&[
-        Ignored { key: "group_by", why: "records are counted together; `key_field` treats those of a key alike" },
-    ]);
+    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n")
+        .lacks(&[Ignored {
+            key: "group_by",
+            why: "records are counted together; `key_field` treats those of a key alike",
+        }])
+        .counts(COUNTED);
 
 /// Passes on one record in so many.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +97,7 @@ impl TransformConfig for Sample {
     }
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        drop(counter(cx));
         let share = self.share().map_err(|(key, text)| StartError::new(format!("`{key}`: {text}")))?;
         let note = match (&*self.sample_rate_key, share) {
             ("", _) => None,

@@ -20,7 +20,7 @@ use tidegate_runtime::ops::{Cost, KeyedBuckets, MAX_KEYS, Throttle as Pace};
 use tidegate_runtime::{OverRate, StageContext, Step, ThrottleSpec, Transform};
 
 use self::paced::Paced;
-use super::condition::{Asked, ConditionText};
+use super::condition::{Asked, COUNTED, ConditionText, counter};
 use super::edits::{Decision, Edits};
 use crate::Rows;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
@@ -33,7 +33,8 @@ pub const KIND: TransformKind = TransformKind::of::<Throttle>(
     "Lets records pass at a rate; what is over it waits or is shed.",
     "type: throttle\nthreshold: 1000\nwindow_secs: 1\nwhen_over: shape\n",
 )
-.ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }]);
+.ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }])
+.counts(COUNTED);
 
 /// Lets records pass at a rate; what is over it waits or is shed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +99,7 @@ impl TransformConfig for Throttle {
     }
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        drop(counter(cx));
         let (rate, burst) = self.rate();
         if !(rate.is_finite() && rate > 0.0) {
             return Err(StartError::new("a throttle needs a threshold and a window above zero"));

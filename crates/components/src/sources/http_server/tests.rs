@@ -210,12 +210,14 @@ async fn what_a_sink_refuses_is_told() {
     let bed = Bed::start("");
     bed.kept.refuse(Nack::permanent("no such table"));
     let answer = bed.post("one").await;
-    assert_eq!((answer.status, answer.body.trim()), (400, "no such table"));
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("will not help") && !answer.body.contains("table"), "{}", answer.body);
     for _ in 0..4 {
         bed.kept.refuse(Nack::transient("busy"));
     }
     let answer = bed.post("two").await;
-    assert_eq!((answer.status, answer.body.trim()), (503, "busy"));
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("send them again") && !answer.body.contains("busy"), "{}", answer.body);
     assert!(answer.head.contains("retry-after: 1"));
     assert_eq!(bed.post("three").await.status, 200);
     assert_eq!(bed.kept.texts(), ["three"]);
