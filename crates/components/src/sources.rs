@@ -12,13 +12,18 @@ mod stream;
 
 use tidegate_record::frame::DEFAULT_MAX_LENGTH;
 
-use crate::contract::Check;
+use crate::contract::{Check, Shed};
 use crate::options::{Framing, FramingMethod};
 use crate::value::ByteSize;
 
 /// The longest frame of a stream: what its framing says, or else the source, or else 102400 bytes.
 fn max_length(framing: &Framing, max_length: Option<ByteSize>) -> usize {
     framing.max_length().or(max_length).map_or(DEFAULT_MAX_LENGTH, ByteSize::as_len)
+}
+
+/// Records that are longer than this.
+fn too_long(what: &str, length: usize, counted: &'static str) -> Shed {
+    Shed::unfit(format!("{what} longer than {}", ByteSize::new(length as u64)), counted)
 }
 
 /// Reports what cannot work about the framing of a stream.

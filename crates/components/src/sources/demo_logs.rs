@@ -20,12 +20,13 @@ use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 use self::lines::Lines;
 use super::decode::ROW_BYTES;
 use crate::clock::wall_time;
+use crate::contract::page::page;
 use crate::contract::{Check, Delivery, Exposure, Ignored, SourceConfig, SourceKind, StartError};
 use crate::value::{Period, Rate};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).ignores(&[
+pub const KIND: SourceKind = SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).page(page!("demo_logs.rs")).ignores(&[
     Ignored { key: "framing", why: "each line is a record" },
     Ignored { key: "decoding", why: "each line is a message; `parse_json!` in `remap` reads it" },
 ]);

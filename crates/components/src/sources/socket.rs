@@ -26,15 +26,14 @@ use self::connections::Connections;
 use self::listener::Listener;
 use self::packets::Packets;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
-use crate::contract::{
-    Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, SourceConfig, SourceKind, StartError,
-};
+use crate::contract::page::page;
+use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, Shed, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE)
+pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE).page(page!("socket.rs"))
     .ignores(&[
         Ignored { key: "shutdown_timeout_secs", why: "a drain delivers what was read, and closes connections at once" },
         Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
@@ -218,6 +217,15 @@ impl SourceConfig for Socket {
             (Delivery::Lossy, "nothing; the kernel drops packets once the receive buffer is full")
         };
         Exposure { delivery, acked: "the kernel has it; the sender does not hear of more", blocked }
+    }
+
+    fn sheds(&self) -> Vec<Shed> {
+        let what = if self.mode.is_stream() { "lines" } else { "packets" };
+        let long = super::too_long(what, self.max_length(), "frames_oversize");
+        if self.mode.is_stream() {
+            return vec![long];
+        }
+        vec![Shed::any("packets that come while it is not read", "packets_dropped_by_kernel"), long]
     }
 
     fn kernel(&self) -> Option<KernelBuffer> {

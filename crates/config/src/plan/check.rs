@@ -1,40 +1,20 @@
 //! Lets each component check itself, and finds the places of what it reports.
 
 use tidegate_components::contract::{BuildContext, Check, Class, Depth, Level, Problem as Reported};
-use tidegate_flow::StageKind;
 
 use super::component::{Component, Draft};
 use super::keys;
-use crate::files::Place;
 use crate::problem::{Code, Problem, Problems};
+use crate::tree::Node;
 
 /// Checks one component, as far as it could be read.
 pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems: &mut Problems) {
     for report in reports(draft, cx, depth) {
-        problems.push(describe(draft, &report));
-    }
-}
-
-/// Two sources cannot listen on the same address.
-pub(super) fn check_addresses(drafts: &[Draft<'_>], problems: &mut Problems) {
-    let text = |draft: &Draft<'_>, key| match keys::find(draft.declared.node, key) {
-        (Some(node), true) => node.as_text().map(|text| (text.string.clone(), node.place)),
-        _ => None,
-    };
-    let mut seen: Vec<(String, bool, Place)> = Vec::new();
-    for draft in drafts.iter().filter(|draft| draft.declared.kind == StageKind::Source) {
-        let Some((address, place)) = text(draft, "address") else { continue };
-        let packets = text(draft, "mode").is_some_and(|(mode, _)| mode == "udp");
-        // Port 0 is a free one each time.
-        if address.ends_with(":0") {
-            continue;
+        // What the environment did not give was reported, and is no mistake of its own.
+        let is_broken = keys::find(draft.declared.node, &report.key).0.is_some_and(Node::is_broken);
+        if !is_broken {
+            problems.push(describe(draft, &report));
         }
-        if let Some((.., first)) = seen.iter().find(|(known, kind, _)| *known == address && *kind == packets) {
-            let problem = Problem::new(Code::PortInUse, format!("two sources listen on {address}"));
-            let problem = problem.at(place, "the second one").at(*first, "the first one");
-            problems.push(problem.help("give one of them another port"));
-        }
-        seen.push((address, packets, place));
     }
 }
 

@@ -56,13 +56,14 @@ pub(super) struct Common {
 }
 
 impl Draft<'_> {
+    /// What its `type` names; `None` where that is nothing.
+    pub(super) fn type_name(&self) -> Option<&'static str> {
+        self.kind.map(|kind| kind.name())
+    }
+
     /// The node of the plan; `None` where the component could not be read.
     pub(super) fn into_node(self, inputs: Vec<Input>) -> Option<PlanNode> {
-        let type_name = match self.kind? {
-            Kind::Source(kind) => kind.name,
-            Kind::Transform(kind) => kind.name,
-            Kind::Sink(kind) => kind.name,
-        };
+        let type_name = self.type_name()?;
         let common = self.common?;
         Some(PlanNode {
             name: self.declared.name.name.clone(),

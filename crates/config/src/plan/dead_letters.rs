@@ -4,7 +4,7 @@
 use tidegate_flow::StageKind;
 
 use super::component::{self, Component, Draft};
-use super::{PlanNode, Settings, types};
+use super::{PlanNode, Settings};
 use crate::document::{Declared, Document};
 use crate::files::Place;
 use crate::nearest::did_you_mean;
@@ -13,8 +13,8 @@ use crate::tree::{Entry, Key, Node, Table, Text, Value};
 
 const KEY: &str = "dead_letter";
 
-/// The type of the sink that writes the file.
-const FILE: &str = "file";
+/// The type of the sink that writes the file: each record with its cause and where it comes from.
+const FILE: &str = "dead_letters";
 
 fn value(node: &Node) -> Option<&Node> {
     node.as_table()?.get(KEY)
@@ -31,11 +31,6 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
     for draft in drafts.iter().filter(|draft| draft.declared.kind == StageKind::Sink) {
         let Some(node) = value(draft.declared.node) else { continue };
         match &node.value {
-            Value::Bool(true) if types::find(StageKind::Sink, FILE).is_none() => {
-                let problem =
-                    Problem::new(Code::NotYet, "dead letters need the sink `file`, which is not available yet");
-                problems.push(problem.at(node.place, ""));
-            }
             Value::Bool(_) => {}
             Value::Text(text) => problems_of_name(drafts, draft, &text.string, node.place, problems),
             _ => {
@@ -99,15 +94,13 @@ pub(super) fn connect(nodes: &mut Vec<PlanNode>, settings: &Settings) {
     }
 }
 
-/// The sink that writes the dead letters of `sink` to a file of its own, one a day.
+/// The sink that writes the dead letters of `sink` to a file of its own.
 fn file(sink: &str, place: Place, settings: &Settings) -> Option<PlanNode> {
-    let folder = settings.data_dir.join("dead_letters");
-    let path = format!("{}/{sink}-%Y-%m-%d.ndjson", folder.display());
+    let path = settings.data_dir.join("dead_letters").join(format!("{sink}.ndjson"));
     let text = |string: &str| Node { value: Value::Text(Text::literal(string, place.start)), place };
     let entry = |name: &str, node| Entry { key: Key { name: name.to_string(), place }, node };
     let table = |entries| Node { value: Value::Table(Table { entries }), place };
-    let encoding = table(vec![entry("codec", text("json"))]);
-    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path)), entry("encoding", encoding)]);
+    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path.display().to_string()))]);
     let component: Component = component::read_again(StageKind::Sink, FILE, &tree)?;
     Some(PlanNode {
         // A dot is in no name that a user can give.
