@@ -7,6 +7,7 @@
 mod beyond;
 mod kernel;
 mod pairs;
+mod sheds;
 mod text;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::wire::Wired;
 pub use beyond::Beyond;
 pub use kernel::KernelFacts;
 pub use pairs::{Guarantee, Pair};
+pub use sheds::ShedFacts;
 
 /// The facts about a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,6 +30,8 @@ pub struct Explanation {
     pub stages: Vec<StageFacts>,
     /// The edges: where records wait.
     pub edges: Vec<EdgeFacts>,
+    /// What components may shed, beside the edges.
+    pub sheds: Vec<ShedFacts>,
     /// The sources: what they do while they are not read.
     pub sources: Vec<SourceFacts>,
     /// What each pair of a source and a sink may rely on.
@@ -124,9 +128,11 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
     let edges = edges(plan, graph);
     let used = plan.used();
     let left_out = plan.nodes.iter().enumerate().filter(|(at, _)| !used[*at]).map(|(_, node)| node.name.clone());
+    let sheds = sheds::sheds(plan, &used);
     Explanation {
         stages: stages(plan, wired),
-        pairs: pairs::pairs(plan, &edges),
+        pairs: pairs::pairs(plan, &edges, &sheds),
+        sheds,
         edges,
         kernel: kernel::kernel(plan, &used),
         sources: sources(plan, &used),

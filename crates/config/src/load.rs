@@ -1,6 +1,7 @@
 //! Files and directories as one tree: read, parsed, references replaced, merged.
 //!
-//! A directory gives its `*.yaml`, `*.yml`, `*.toml` and `*.json`, in order of their names, without those below it.
+//! A directory gives its `*.yaml`, `*.yml`, `*.toml` and `*.json`, in order of their names, without those below it and
+//! without hidden ones, whose names begin with a dot: what editors leave there.
 //! Several files are merged as tables are: what two of them define is an error that shows both places.
 //!
 //! Limits: [`MAX_FILES`] files of at most [`MAX_FILE_BYTES`] each; beyond, an error.
@@ -130,6 +131,10 @@ fn twice(first: &Entry, second: &Entry) -> Problem {
         .help("remove one, or rename it")
 }
 
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 fn files_of(directory: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -142,7 +147,7 @@ fn files_of(directory: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let mut found: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| Format::of(path).is_some() && path.is_file())
+        .filter(|path| Format::of(path).is_some() && !is_hidden(path) && path.is_file())
         .take(MAX_FILES + 1)
         .collect();
     found.sort();

@@ -12,6 +12,7 @@ mod graph;
 mod inputs;
 mod keys;
 mod settings;
+mod trial;
 mod types;
 
 use std::collections::BTreeSet;

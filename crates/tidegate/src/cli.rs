@@ -5,14 +5,17 @@
 mod check;
 mod control;
 mod demo;
+mod draining;
 mod explain;
 mod graph;
 mod list;
 mod logs;
 mod plans;
 mod reload;
+mod report;
 mod run;
 mod schema;
+mod signals;
 mod status;
 mod term;
 mod test;

@@ -23,7 +23,8 @@ use crate::value::{Period, Rate};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
-pub const KIND: SinkKind = SinkKind::of::<Blackhole>("blackhole", "Takes records and forgets them.", EXAMPLE).page(page!("blackhole.rs"))
+pub const KIND: SinkKind = SinkKind::of::<Blackhole>("blackhole", "Takes records and forgets them.", EXAMPLE)
+    .page(page!("blackhole.rs"))
     .ignores(&[Ignored { key: "print_interval_secs", why: "the report at the end says how many records there were" }]);
 
 const EXAMPLE: &str = "\

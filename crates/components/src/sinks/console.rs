@@ -32,7 +32,8 @@ pub const KIND: SinkKind = SinkKind::of::<Console>(
     "console",
     "Writes records to standard output or standard error.",
     "type: console\ntarget: stdout\nencoding:\n  codec: json\n",
-).page(page!("console.rs"))
+)
+.page(page!("console.rs"))
 .ignores(&[TIMES, METRIC_TAGS, JSON_OPTIONS])
 .counts(&[STREAMS_CLOSED]);
 

@@ -26,8 +26,8 @@ use tidegate_runtime::{Accepted, Sink, SinkContext, SinkPolicy, blocking};
 use tokio::time::Instant;
 
 use super::desk::Desk;
-use super::place::check_file;
 use super::file::{OpenFiles, Rotation, file_fault};
+use super::place::check_file;
 use crate::Rows;
 use crate::clock::wall_time;
 use crate::contract::page::page;
@@ -36,7 +36,8 @@ use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind =
-    SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE).page(page!("dead_letters.rs"));
+    SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE)
+        .page(page!("dead_letters.rs"));
 
 const EXAMPLE: &str = "\
 type: dead_letters

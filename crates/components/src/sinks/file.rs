@@ -48,7 +48,8 @@ use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind =
-    SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE).page(page!("file.rs"))
+    SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE)
+        .page(page!("file.rs"))
         .ignores(&[
             Ignored { key: "truncate", why: "`rotate` puts files aside" },
             Ignored { key: "internal_metrics", why: "counters are of the sink, not of each file" },

@@ -40,7 +40,8 @@ use crate::options::{Acknowledgements, Batch, Encoding, EncodingCodec, Healthche
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
-pub const KIND: SinkKind = SinkKind::of::<Http>("http", "Sends batches of records as HTTP requests.", EXAMPLE).page(page!("http.rs"))
+pub const KIND: SinkKind = SinkKind::of::<Http>("http", "Sends batches of records as HTTP requests.", EXAMPLE)
+    .page(page!("http.rs"))
     .ignores(&[
         Ignored { key: "proxy", why: "requests go straight to the address" },
         Ignored { key: "content_type", why: "it follows from `encoding` and `framing`; a header can say otherwise" },

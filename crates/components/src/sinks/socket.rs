@@ -33,7 +33,8 @@ use crate::value::{ByteSize, Period};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
-pub const KIND: SinkKind = SinkKind::of::<Socket>("socket", "Sends records over TCP, UDP or a unix socket.", EXAMPLE).page(page!("socket.rs"))
+pub const KIND: SinkKind = SinkKind::of::<Socket>("socket", "Sends records over TCP, UDP or a unix socket.", EXAMPLE)
+    .page(page!("socket.rs"))
     .ignores(&[
         Ignored { key: "keepalive", why: "a connection that broke is noticed by the next write" },
         TIMES,

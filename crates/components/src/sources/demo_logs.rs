@@ -26,10 +26,11 @@ use crate::value::{Period, Rate};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).page(page!("demo_logs.rs")).ignores(&[
-    Ignored { key: "framing", why: "each line is a record" },
-    Ignored { key: "decoding", why: "each line is a message; `parse_json!` in `remap` reads it" },
-]);
+pub const KIND: SourceKind =
+    SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).page(page!("demo_logs.rs")).ignores(&[
+        Ignored { key: "framing", why: "each line is a record" },
+        Ignored { key: "decoding", why: "each line is a message; `parse_json!` in `remap` reads it" },
+    ]);
 
 const EXAMPLE: &str = "\
 type: demo_logs

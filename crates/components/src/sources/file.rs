@@ -30,13 +30,16 @@ use self::positions::Store;
 use self::reader::Reader;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
 use crate::contract::page::page;
-use crate::contract::{BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError};
+use crate::contract::{
+    BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError,
+};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind =
-    SourceKind::of::<FileConfig>("file", "Follows files, through rotation and restarts.", EXAMPLE).page(page!("file.rs"))
+    SourceKind::of::<FileConfig>("file", "Follows files, through rotation and restarts.", EXAMPLE)
+        .page(page!("file.rs"))
         .ignores(&[
             Ignored { key: "max_read_bytes", why: "files are read in turns, one slab each" },
             Ignored { key: "oldest_first", why: "files are read in turns" },

@@ -42,7 +42,8 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
     "http_server",
     "Takes records in the bodies of HTTP requests, and answers when they are safe.",
     EXAMPLE,
-).page(page!("http_server.rs"))
+)
+.page(page!("http_server.rs"))
 .ignores(&[
     Ignored { key: "acknowledgements", why: "requests are always answered when their records are safe" },
     Ignored { key: "host_key", why: "the name of the machine is always in `host`" },

@@ -26,7 +26,8 @@ use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind =
-    SourceKind::of::<InternalMetrics>("internal_metrics", "What the pipeline counts of itself, as records.", EXAMPLE).page(page!("internal_metrics.rs"))
+    SourceKind::of::<InternalMetrics>("internal_metrics", "What the pipeline counts of itself, as records.", EXAMPLE)
+        .page(page!("internal_metrics.rs"))
         .ignores(&[Ignored { key: "tags", why: "each record names its stage, and `host` the machine" }]);
 
 const EXAMPLE: &str = "\

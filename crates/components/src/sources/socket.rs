@@ -27,13 +27,16 @@ use self::listener::Listener;
 use self::packets::Packets;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
 use crate::contract::page::page;
-use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, Shed, SourceConfig, SourceKind, StartError};
+use crate::contract::{
+    Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, Shed, SourceConfig, SourceKind, StartError,
+};
 use crate::options::{Decoding, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE).page(page!("socket.rs"))
+pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE)
+    .page(page!("socket.rs"))
     .ignores(&[
         Ignored { key: "shutdown_timeout_secs", why: "a drain delivers what was read, and closes connections at once" },
         Ignored { key: "host_key", why: "the name of the machine is always in `host`" },

@@ -35,7 +35,8 @@ use crate::value::ByteSize;
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<Stdin>("stdin", "Reads lines from the standard input.", EXAMPLE).page(page!("stdin.rs"))
+pub const KIND: SourceKind = SourceKind::of::<Stdin>("stdin", "Reads lines from the standard input.", EXAMPLE)
+    .page(page!("stdin.rs"))
     .ignores(&[Ignored { key: "host_key", why: "the name of the machine is always in `host`" }])
     .counts(&["records_malformed", "frames_oversize", "frames_cut_off"]);
 

@@ -28,7 +28,8 @@ pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
     "dedupe",
     "Passes on records that differ from those before them.",
     "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\n",
-).page(page!("dedupe.rs"))
+)
+.page(page!("dedupe.rs"))
 .lacks(&[Ignored { key: "time_settings", why: "records are remembered by number: `cache.num_events`" }]);
 
 /// Passes on records that differ from those before them.

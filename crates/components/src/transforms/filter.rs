@@ -24,7 +24,8 @@ pub const KIND: TransformKind = TransformKind::of::<Filter>(
     "filter",
     "Passes on the records for which a condition is true.",
     "type: filter\ncondition: .level == \"error\"\n",
-).page(page!("filter.rs"));
+)
+.page(page!("filter.rs"));
 
 /// Passes on the records for which a condition is true.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -31,7 +31,8 @@ pub const KIND: TransformKind = TransformKind::of::<Remap>(
     "remap",
     "Changes records by a program in VRL.",
     "type: remap\nsource: |\n  . = parse_json!(.message)\n  .env = \"prod\"\n",
-).page(page!("remap.rs"))
+)
+.page(page!("remap.rs"))
 .ignores(&[
     Ignored { key: "runtime", why: "programs run as they are; there is one way" },
     Ignored { key: "metric_tag_values", why: "metrics are records like all others" },

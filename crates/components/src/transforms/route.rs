@@ -27,7 +27,8 @@ pub const KIND: TransformKind = TransformKind::of::<Route>(
     "route",
     "Sends each record to every output whose condition is true of it.",
     "type: route\nroute:\n  errors: .level == \"error\"\n  slow: (to_int(.ms) ?? 0) > 1000\n",
-).page(page!("route.rs"));
+)
+.page(page!("route.rs"));
 
 /// The output of records that no condition is true of.
 const UNMATCHED: &str = "_unmatched";

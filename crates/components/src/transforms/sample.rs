@@ -25,9 +25,12 @@ use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, 
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind =
-    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n").page(page!("sample.rs")).lacks(&[
-        Ignored { key: "group_by", why: "records are counted together; `key_field` treats those of a key alike" },
-    ]);
+    TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n")
+        .page(page!("sample.rs"))
+        .lacks(&[Ignored {
+            key: "group_by",
+            why: "records are counted together; `key_field` treats those of a key alike",
+        }]);
 
 /// Passes on one record in so many.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

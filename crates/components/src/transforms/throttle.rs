@@ -34,7 +34,8 @@ pub const KIND: TransformKind = TransformKind::of::<Throttle>(
     "throttle",
     "Lets records pass at a rate; what is over it waits or is shed.",
     "type: throttle\nthreshold: 1000\nwindow_secs: 1\nwhen_over: shape\n",
-).page(page!("throttle.rs"))
+)
+.page(page!("throttle.rs"))
 .ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }]);
 
 /// Lets records pass at a rate; what is over it waits or is shed.

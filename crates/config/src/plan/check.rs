@@ -3,7 +3,8 @@
 use tidegate_components::contract::{BuildContext, Check, Class, Depth, Level, Problem as Reported};
 
 use super::component::{Component, Draft};
-use super::keys;
+use super::{PlanNode, keys};
+use crate::files::Place;
 use crate::problem::{Code, Problem, Problems};
 use crate::tree::Node;
 
@@ -13,8 +14,40 @@ pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems
         // What the environment did not give was reported, and is no mistake of its own.
         let is_broken = keys::find(draft.declared.node, &report.key).0.is_some_and(Node::is_broken);
         if !is_broken {
-            problems.push(describe(draft, &report));
+            problems.push(describe(Checked::of(draft), &report));
         }
+    }
+}
+
+/// What is wrong with the paths and addresses of a node that was checked but for them.
+pub(super) fn surroundings(node: &PlanNode, cx: &BuildContext) -> Problems {
+    let mut at = Check::new(cx, Depth::Surroundings);
+    match &node.component {
+        Component::Source(config) => config.check(&mut at),
+        Component::Transform(config) => config.check(&mut at),
+        Component::Sink(config) => config.check(&mut at),
+    }
+    let mut problems = Problems::new();
+    let outside = |report: &Reported| matches!(report.class, Class::Path | Class::Address);
+    for report in at.into_problems().iter().filter(|report| report.level == Level::Error && outside(report)) {
+        let checked = Checked { tree: &node.tree, place: node.place, in_words: node.in_words() };
+        problems.push(describe(checked, report));
+    }
+    problems
+}
+
+/// A component, as far as messages show it.
+struct Checked<'a> {
+    tree: &'a Node,
+    /// Where its name stands.
+    place: Place,
+    in_words: String,
+}
+
+impl<'a> Checked<'a> {
+    fn of(draft: &Draft<'a>) -> Self {
+        let declared = draft.declared;
+        Self { tree: declared.node, place: declared.name.place, in_words: declared.in_words() }
     }
 }
 
@@ -43,20 +76,20 @@ fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> 
     at.into_problems()
 }
 
-fn describe(draft: &Draft<'_>, report: &Reported) -> Problem {
+fn describe(checked: Checked<'_>, report: &Reported) -> Problem {
     let code = code_of(report);
-    let (node, whole) = keys::find(draft.declared.node, &report.key);
+    let (node, whole) = keys::find(checked.tree, &report.key);
     let (title, label) = match report.key.as_str() {
-        "" => (format!("{}: {}", draft.declared.in_words(), report.text), String::new()),
+        "" => (format!("{}: {}", checked.in_words, report.text), String::new()),
         _ if report.within.is_some() => (report.text.clone(), String::new()),
         key if whole => (format!("`{key}`: {}", report.text), String::new()),
         // A default, or what the key contradicts, is what is wrong.
-        key => (format!("{}: `{key}`: {}", draft.declared.in_words(), report.text), format!("`{key}` is not set here")),
+        key => (format!("{}: `{key}`: {}", checked.in_words, report.text), format!("`{key}` is not set here")),
     };
     let place = match (node, &report.within) {
         (Some(node), Some(range)) => keys::within(node, range.clone()),
         (Some(node), None) => node.place,
-        (None, _) => draft.declared.name.place,
+        (None, _) => checked.place,
     };
     let problem = Problem::new(code, title).at(place, label);
     match &report.help {

@@ -1,21 +1,22 @@
 //! `tidegate run`: the main job.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use tidegate::stall::StallReport;
-use tidegate::{PipelineEnd, Report, Running};
 use tidegate_admin::{Reloaded, Shown};
-use tidegate_components::contract::{Depth, Meters};
+use tidegate_components::contract::Depth;
 use tidegate_config::files::Files;
 use tidegate_config::{Plan, Planned};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 
 use super::Done;
 use super::control::ControlArgs;
+use super::draining::drain;
 use super::logs::LogArgs;
 use super::plans::FileArgs;
-use super::reload::{Again, Live, Next};
+use super::reload::{self, Again, Live, Next};
+use super::report::{Telling, conclude};
+use super::signals::{Heard, Signals};
 use super::status::Status;
 
 /// Run a pipeline until its sources end or a signal comes.
@@ -23,13 +24,14 @@ use super::status::Status;
 /// Then print what became of every record.
 ///
 /// SIGINT (Ctrl-C) and SIGTERM shut the intake and drain what is in flight; a second one stops at once. SIGHUP reads the
-/// files again. Where they are wrong, the pipeline goes on as it is. Sinks and transforms that changed are put into the
+/// files again. Where they are wrong, or ask for what cannot be had, the pipeline goes on as it is. Sinks and transforms that changed are put into the
 /// place of those that run, while everything else goes on: no connection is closed and nothing is lost. For any other
 /// change the pipeline is drained and the new one started; the log says why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate run pipeline.yaml
   tidegate run /etc/tidegate/ --quiet --log-format json
+  tidegate run pipeline.yaml --json 2>report.json
   tidegate run pipeline.yaml --drain-timeout 5s --admin 127.0.0.1:9000")]
 pub(super) struct Run {
     #[command(flatten)]
@@ -47,12 +49,15 @@ pub(super) struct RunOptions {
     /// How long draining may take; what is in flight then is abandoned, and the report says so.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     drain_timeout: tidegate_components::value::Period,
-    /// Drain after this time, as if a signal had come.
+    /// Print the report at the end as one JSON object on one line, the last on standard error.
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    /// Drain after this time, as if a signal had come. Reloads do not begin it anew.
     #[arg(long = "for", value_name = "TIME")]
     time: Option<tidegate_components::value::Period>,
     /// Worker threads for pipelines; one for each CPU unless set.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     #[command(flatten)]
     control: ControlArgs,
     #[command(flatten)]
@@ -90,7 +95,7 @@ impl RunOptions {
     fn runtime(&self) -> Result<tokio::runtime::Runtime, String> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = self.threads {
-            builder.worker_threads(threads.max(1));
+            builder.worker_threads(usize::from(threads));
         }
         builder.enable_all().thread_name("pipeline").build().map_err(|error| format!("no threads: {error}"))
     }
@@ -103,17 +108,21 @@ impl RunOptions {
                 return Done::Failed;
             }
         };
+        let until = self.time.map(|time| Instant::now() + time.get());
         let Ok(mut live) = Live::start(plan, files, shown) else { return Done::Wrong };
         loop {
-            let next = self.watch(&mut live, again, &mut signals, shown).await;
+            let is_shown = !self.quiet && std::io::stderr().is_terminal();
+            let mut status = Status::new(live.running.view(), is_shown);
+            let next = self.watch(&mut live, again, until, &mut signals, &mut status, shown).await;
             let meters = live.meters();
             let Live { running, plan: before, files: files_before, .. } = live;
-            let (report, is_stopped) = self.drain(running, &mut signals).await;
-            let done = self.conclude(&report, &meters);
+            let (report, is_stopped) = drain(running, self.drain_timeout.get(), &mut signals, &mut status).await;
+            let done = conclude(&report, &meters, self.telling());
             let Next::StartAnew(plan, files) = next else { return done };
             if is_stopped {
                 return done;
             }
+            reload::warn_of_losses(&before, &report);
             live = match Live::start(plan, files, shown) {
                 Ok(live) => {
                     shown.count_reload(Reloaded::Anew);
@@ -135,14 +144,28 @@ impl RunOptions {
         self
     }
 
+    const fn telling(&self) -> Telling {
+        match (self.json, self.quiet) {
+            (true, _) => Telling::Json,
+            (false, true) => Telling::Quiet,
+            (false, false) => Telling::Page,
+        }
+    }
+
     /// Follows one pipeline until it is to be drained; says what comes next.
-    async fn watch(&self, live: &mut Live, again: Option<Again<'_>>, signals: &mut Signals, shown: &Shown) -> Next {
-        let view = live.running.view();
-        let mut status = Status::new(view.clone(), !self.quiet && std::io::stderr().is_terminal());
-        let mut stalls = view.watch_stalls();
+    async fn watch(
+        &self,
+        live: &mut Live,
+        again: Option<Again<'_>>,
+        until: Option<Instant>,
+        signals: &mut Signals,
+        status: &mut Status,
+        shown: &Shown,
+    ) -> Next {
+        let mut stalls = live.running.view().watch_stalls();
         let limit = async {
-            match &self.time {
-                Some(time) => tokio::time::sleep(time.get()).await,
+            match until {
+                Some(until) => sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -173,77 +196,5 @@ impl RunOptions {
         }
         status.clear();
         next
-    }
-
-    /// Drains, until the deadline or another signal, and says whether it was that.
-    async fn drain(&self, mut running: Running, signals: &mut Signals) -> (Report, bool) {
-        running.shut_intake();
-        let deadline = self.drain_timeout.get();
-        let stopped = async { while signals.next().await != Heard::End {} };
-        tokio::select! {
-            () = running.ended() => {}
-            () = tokio::time::sleep(deadline) => return (running.drain(Duration::ZERO).await, false),
-            () = stopped => return (running.stop().await, true),
-        }
-        (running.wait().await, false)
-    }
-
-    fn conclude(&self, report: &Report, meters: &Meters) -> Done {
-        if !self.quiet {
-            eprintln!("{report}{}", tallies(meters));
-        }
-        match (&report.end, report.ledger.check()) {
-            (_, Err(imbalance)) => {
-                eprintln!("tidegate: {imbalance}; this is a bug, please report it with the pipeline file");
-                Done::Failed
-            }
-            (PipelineEnd::Completed, Ok(())) => Done::Well,
-            (end, Ok(())) => {
-                if self.quiet {
-                    eprintln!("tidegate: the pipeline {end}");
-                }
-                Done::Failed
-            }
-        }
-    }
-}
-
-/// What components counted beside the records, as far as there was any of it: for the report.
-fn tallies(meters: &Meters) -> String {
-    let counted = meters.all().into_iter().filter(|meter| meter.counter.get() > 0);
-    let lines: Vec<String> =
-        counted.map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get())).collect();
-    if lines.is_empty() { String::new() } else { format!("\nbeside the records:\n{}", lines.join("\n")) }
-}
-
-/// What a signal asks for.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Heard {
-    End,
-    Reload,
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next signal. Cancel-safe.
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.interrupt.recv() => Heard::End,
-            _ = self.terminate.recv() => Heard::End,
-            _ = self.hangup.recv() => Heard::Reload,
-        }
     }
 }
