@@ -53,7 +53,9 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
-            found.extend(files_of(path, &mut loaded.problems));
+            let files = files_of(path, &mut loaded.problems);
+            loaded.incomplete |= files.is_empty();
+            found.extend(files);
         } else {
             found.push(path.clone());
         }
@@ -175,6 +177,12 @@ fn read(path: &Path, problems: &mut Problems) -> Option<(Format, String)> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let title = format!("{shown} is larger than {} MiB", MAX_FILE_BYTES >> 20);
         problems.push(Problem::new(Code::TooLarge, title).help("split it; a directory of files is read as one plan"));
+        return None;
+    }
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        let title = format!("{shown} is not UTF-8: it begins as UTF-16 does");
+        let help = format!("save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 {shown}");
+        problems.push(Problem::new(Code::NotUtf8, title).help(help));
         return None;
     }
     match String::from_utf8(bytes) {

@@ -115,20 +115,22 @@ fn and(words: &[String]) -> String {
     }
 }
 
-/// Lines of comments: a name, and what is to be said of it, wrapped beside it.
+/// Lines of comments: a name, and what is to be said of it, wrapped beside it; or below each other where it has no name.
 fn write_rows(text: &mut String, rows: &[(String, String)], width: usize) {
-    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(36);
-    let indent = if longest == 0 { 2 } else { longest + 5 };
+    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(width / 3);
+    let indent = if longest == 0 { 3 } else { longest + 5 };
     for (name, about) in rows {
-        let _ = write!(text, "#   {name:longest$}");
-        let mut column = name.chars().count().max(longest) + 4;
+        let head = if longest == 0 { "#  ".to_owned() } else { format!("#   {name:longest$}") };
+        text.push_str(&head);
+        let mut column = head.chars().count();
         for word in about.split_whitespace() {
-            if column + 1 + word.chars().count() > width && column > indent {
-                let _ = write!(text, "\n#{:1$}", "", indent - 1);
-                column = indent;
+            let length = 1 + word.chars().count();
+            if column + length > width && column > indent {
+                let _ = write!(text, "\n#{:1$}", "", indent - 2);
+                column = indent - 1;
             }
             let _ = write!(text, " {word}");
-            column += 1 + word.chars().count();
+            column += length;
         }
         text.push('\n');
     }

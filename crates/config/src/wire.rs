@@ -225,3 +225,6 @@ fn at_named(plan: &Plan, text: &str, problem: Problem) -> Problem {
         None => problem,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,7 +200,7 @@ impl SourceConfig for Socket {
             at.refuse("connection_limit", "nobody could connect").help("set it to at least 1");
         }
         if self.connection_limit.is_some() && !self.mode.is_stream() {
-            at.warn("connection_limit", "has no effect without connections");
+            at.warn("connection_limit", "has no effect without connections").help("remove it");
         }
         if at.depth() == Depth::Surroundings
             && let Err(error) = listener::probe(self)

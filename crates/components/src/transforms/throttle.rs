@@ -102,7 +102,8 @@ impl TransformConfig for Throttle {
 
     fn sheds(&self) -> Vec<Shed> {
         let each = if self.key_field.is_some() { " of each key" } else { "" };
-        let what = format!("what is over {} records{each} in {}", self.threshold, self.window_secs);
+        let records = if self.threshold == 1 { "record" } else { "records" };
+        let what = format!("what is over {} {records}{each} in {}", self.threshold, self.window_secs);
         let sheds = (self.when_over == WhenOver::Shed).then(|| Shed::any(what, ShedReason::Throttle.name()));
         sheds.into_iter().collect()
     }

@@ -130,7 +130,9 @@ fn describe(error: &toml::de::Error, text: &str, file: FileId) -> Problem {
     }
     let problem = Problem::new(Code::TomlSyntax, format!("this is not TOML: {message}")).at(place, "");
     let line = line_of(text, place.start);
-    if line.contains("${") {
+    if line.trim_start().starts_with('[') && message.contains("unclosed table") {
+        problem.help(format!("close it: {}]; the keys below it belong to it", line.trim()))
+    } else if line.contains("${") {
         problem.help("in TOML a reference to the environment stands in quotes: key = \"${NAME}\"")
     } else if !line.contains('=') && line.contains(": ") {
         problem.help("TOML writes `key = value`")
