@@ -151,8 +151,9 @@ fn describe(plan: &Plan, error: &BuildError) -> Problem {
         BuildError::SettleWindow(too_small) => at_node(plan, &too_small.need.name, new(Code::WindowTooSmall)),
         BuildError::Edge(_) => at_named(plan, &text, new(Code::BadBuffer)),
         BuildError::Graph(_) => at_named(plan, &text, new(Code::Deadlock)),
-        BuildError::NoRequiredBranch { stage }
-        | BuildError::TooFewBranches { stage, .. }
+        BuildError::NoRequiredBranch { stage } => at_node(plan, stage, new(Code::CannotBuild))
+            .help("remove `acknowledgements: false` from one of the sinks that read it"),
+        BuildError::TooFewBranches { stage, .. }
         | BuildError::Dangling { stage }
         | BuildError::Setting { stage, .. } => at_node(plan, stage, new(Code::CannotBuild)),
         BuildError::NoDivertTarget { edge }
@@ -227,4 +228,5 @@ fn at_named(plan: &Plan, text: &str, problem: Problem) -> Problem {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic)]
 mod tests;

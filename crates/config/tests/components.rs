@@ -29,7 +29,8 @@ fn subjects() -> Vec<Subject> {
     macro_rules! listed {
         ($kinds:ident, $what:literal) => {
             $kinds.iter().map(|kind| {
-                let keys = keys_of(kind.schema).into_iter().map(|key| key.path).filter(|path| !path.contains('.')).collect();
+                let keys =
+                    keys_of(kind.schema).into_iter().map(|key| key.path).filter(|path| !path.contains('.')).collect();
                 Subject { kind: $what, name: kind.name, example: kind.example, keys }
             })
         };

@@ -1,7 +1,5 @@
 //! [`Shed`]: what a component may shed, said before it runs.
 
-use std::fmt;
-
 /// Something that a component may shed, and how that is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shed {
@@ -33,11 +31,5 @@ impl Shed {
     #[must_use]
     pub fn unfit(what: impl Into<String>, counted: &'static str) -> Self {
         Self { what: what.into(), counted, hits: Hits::Unfit }
-    }
-}
-
-impl fmt::Display for Shed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, counted as `{}`", self.what, self.counted)
     }
 }

@@ -90,8 +90,7 @@ impl SourceConfig for DemoLogs {
         }
         if self.format != Format::Shuffle && (!self.lines.is_empty() || self.sequence) {
             let key = if self.sequence { "sequence" } else { "lines" };
-            at.warn(key, "has an effect with `format: shuffle` only")
-                .help("remove it, or write `format: shuffle`");
+            at.warn(key, "has an effect with `format: shuffle` only").help("remove it, or write `format: shuffle`");
         }
         if self.rate.is_some() && self.interval.is_some() {
             at.refuse("interval", "`rate` says the same in another way").help("leave one of them out");

@@ -103,7 +103,9 @@ fn describe(checked: Checked<'_>, report: &Reported) -> Problem {
 fn compiler_helps(problem: Problem, help: &str) -> Problem {
     let help = help.replace(":; ", ": ");
     let (links, advice): (Vec<_>, Vec<_>) = help.split("; ").partition(|part| part.starts_with("see "));
-    let problem = advice.into_iter().fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ")));
+    let problem = advice
+        .into_iter()
+        .fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ").trim_start_matches("help: ")));
     links.into_iter().fold(problem, |problem, part| problem.note(part))
 }
 

@@ -74,8 +74,8 @@ What sources of lines (`file`, `stdin`, `socket`, `http_server`) do with what is
 | an empty line | Skipped, and not counted: it is no record. The same holds for an empty record with another delimiter. |
 | a last line without a newline | A record, when the stream or the connection ends. Source `file` waits for the newline as long as the file is there. |
 | a line longer than `max_length` (`max_line_bytes` of `file`; 102400 bytes unless set) | Skipped up to the next newline, and counted as `frames_oversize`. It is never cut in two, and takes no more memory than the limit. |
-| bytes that are not UTF-8 | They stay as they are: a record that nothing changes leaves with the same bytes. Written as JSON, each becomes U+FFFD. A JSON record (`decoding.codec: json`) must be UTF-8; otherwise it is counted as `records_malformed` and refused. |
-| JSON that is broken, too deep, or no object, with `decoding.codec: json` | Not a record: counted as `records_malformed`. |
+| bytes that are not UTF-8 | They stay as they are: a record that nothing changes leaves with the same bytes. Written as JSON, each becomes U+FFFD. A record that is read as JSON (`decoding.codec: json`) must be UTF-8. |
+| JSON that is broken, too deep, no object or not UTF-8, with `decoding.codec: json` | Not a record: skipped, and counted as `records_malformed`. `http_server` answers the request with 400 and takes nothing of it. |
 | a record that says its length (`octet_counting`, `length_delimited`) and is not whole when the stream ends | Not a record: counted as `frames_cut_off`. |
 | a UDP or unix packet | One record, unless `framing` says otherwise. |
 | a body over `max_body_bytes` (source `http_server`) | Answered with 413; nothing of it is taken. |
