@@ -64,6 +64,7 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
         let title = format!("there are {} files; at most {MAX_FILES} are read as one plan", found.len());
         loaded.problems.push(Problem::new(Code::TooLarge, title));
         found.truncate(MAX_FILES);
+        loaded.incomplete = true;
     }
     for path in &found {
         match read(path, &mut loaded.problems) {

@@ -218,7 +218,7 @@ impl SourceConfig for FileConfig {
 
     fn sheds(&self) -> Vec<Shed> {
         vec![
-            super::too_long("lines", self.max_line_bytes.as_len(), "frames_oversize"),
+            super::too_long("lines", self.max_line_bytes.as_len()),
             Shed::unfit("what is cut off a file before it was read", "bytes_lost_by_truncation"),
         ]
     }

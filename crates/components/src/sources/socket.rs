@@ -224,11 +224,9 @@ impl SourceConfig for Socket {
 
     fn sheds(&self) -> Vec<Shed> {
         let what = if self.mode.is_stream() { "lines" } else { "packets" };
-        let long = super::too_long(what, self.max_length(), "frames_oversize");
-        if self.mode.is_stream() {
-            return vec![long];
-        }
-        vec![Shed::any("packets that come while it is not read", "packets_dropped_by_kernel"), long]
+        let unread = Shed::any("packets that come while it is not read", "packets_dropped_by_kernel");
+        let unread = (!self.mode.is_stream()).then_some(unread);
+        unread.into_iter().chain(super::unfit(what, self.max_length(), &self.decoding)).collect()
     }
 
     fn kernel(&self) -> Option<KernelBuffer> {

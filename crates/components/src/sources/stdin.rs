@@ -71,7 +71,7 @@ impl SourceConfig for Stdin {
     }
 
     fn sheds(&self) -> Vec<Shed> {
-        vec![super::too_long("lines", super::max_length(&self.framing, self.max_length), "frames_oversize")]
+        super::unfit("lines", super::max_length(&self.framing, self.max_length), &self.decoding)
     }
 
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {

@@ -94,8 +94,8 @@ impl<'a> Way<'a> {
     fn judge(&self, delivery: Delivery, required: bool) -> (Guarantee, String) {
         let (guarantee, mut words) = self.under_pressure(delivery, required);
         let unfit: Vec<_> = self.sheds.iter().filter(|shed| !shed.any).map(|shed| shed.what.as_str()).collect();
-        if !unfit.is_empty() {
-            words += &format!("; but not {}, counted", unfit.join(", nor "));
+        if !unfit.is_empty() && guarantee != Guarantee::BestEffort {
+            words += &format!("; except {}, which are counted", unfit.join(" and "));
         }
         (guarantee, words)
     }

@@ -4,7 +4,7 @@
 use tidegate_flow::StageKind;
 
 use super::component::{self, Component, Draft};
-use super::{PlanNode, Settings};
+use super::{PlanNode, Settings, types};
 use crate::document::{Declared, Document};
 use crate::files::Place;
 use crate::nearest::did_you_mean;
@@ -13,7 +13,7 @@ use crate::tree::{Entry, Key, Node, Table, Text, Value};
 
 const KEY: &str = "dead_letter";
 
-/// The type of the sink that writes the file: each record with its cause and where it comes from.
+/// The type of the sink that writes the file.
 const FILE: &str = "dead_letters";
 
 fn value(node: &Node) -> Option<&Node> {
@@ -31,6 +31,11 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
     for draft in drafts.iter().filter(|draft| draft.declared.kind == StageKind::Sink) {
         let Some(node) = value(draft.declared.node) else { continue };
         match &node.value {
+            Value::Bool(true) if types::find(StageKind::Sink, FILE).is_none() => {
+                let problem =
+                    Problem::new(Code::NotYet, "dead letters need the sink `dead_letters`, which is not available yet");
+                problems.push(problem.at(node.place, ""));
+            }
             Value::Bool(_) => {}
             Value::Text(text) => problems_of_name(drafts, draft, &text.string, node.place, problems),
             _ => {
@@ -96,11 +101,12 @@ pub(super) fn connect(nodes: &mut Vec<PlanNode>, settings: &Settings) {
 
 /// The sink that writes the dead letters of `sink` to a file of its own.
 fn file(sink: &str, place: Place, settings: &Settings) -> Option<PlanNode> {
-    let path = settings.data_dir.join("dead_letters").join(format!("{sink}.ndjson"));
+    let folder = settings.data_dir.join("dead_letters");
+    let path = format!("{}/{sink}.ndjson", folder.display());
     let text = |string: &str| Node { value: Value::Text(Text::literal(string, place.start)), place };
     let entry = |name: &str, node| Entry { key: Key { name: name.to_string(), place }, node };
     let table = |entries| Node { value: Value::Table(Table { entries }), place };
-    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path.display().to_string()))]);
+    let tree = table(vec![entry("type", text(FILE)), entry("path", text(&path))]);
     let component: Component = component::read_again(StageKind::Sink, FILE, &tree)?;
     Some(PlanNode {
         // A dot is in no name that a user can give.
