@@ -11,13 +11,15 @@ impl Plan {
     /// The same plan, with ports of the system's choice, and with `folder` for sockets and for what is kept.
     pub(crate) fn on_trial(&self, folder: &Path) -> Self {
         let settings = Settings { data_dir: folder.to_path_buf(), ..self.settings.clone() };
-        let nodes = self.nodes.iter().filter_map(|node| node.on_trial(folder)).collect();
+        // The path of a socket must be short, and a name need not be.
+        let nodes = self.nodes.iter().enumerate();
+        let nodes = nodes.filter_map(|(at, node)| node.on_trial(folder, &format!("s{at}"))).collect();
         Self { settings, nodes, cases: Vec::new() }
     }
 }
 
 impl PlanNode {
-    fn on_trial(&self, folder: &Path) -> Option<Self> {
+    fn on_trial(&self, folder: &Path, socket: &str) -> Option<Self> {
         let mut tree = self.tree.clone();
         if self.kind == StageKind::Source {
             replace(&mut tree, "address", |address| match address.rsplit_once(':') {
@@ -26,7 +28,7 @@ impl PlanNode {
             });
             let is_socket = tree.as_table().and_then(|table| table.get("mode")).is_some();
             if is_socket {
-                replace(&mut tree, "path", |_| folder.join(&self.name).display().to_string());
+                replace(&mut tree, "path", |_| folder.join(socket).display().to_string());
             }
             replace(&mut tree, "data_dir", |_| folder.display().to_string());
         }

@@ -118,8 +118,10 @@ fn the_parts_of_a_budget_add_up_in_the_figures_that_are_shown() {
 #[test]
 fn a_trial_takes_no_port_and_leaves_no_file() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let long = "n".repeat(120);
     let text = format!(
-        "sources:\n  in: {{ type: socket, mode: tcp, address: \"{}\" }}\nsinks:\n  out: {{ type: blackhole, inputs: [in] }}\n",
+        "sources:\n  in: {{ type: socket, mode: tcp, address: \"{}\" }}\n  {long}: {{ type: socket, mode: unix_stream, path: \
+         /run/x.sock }}\nsinks:\n  out: {{ type: blackhole, inputs: [in, {long}] }}\n",
         taken.local_addr().expect("it has one")
     );
     let loaded = load_texts(&[Given { name: "a.yaml", format: Format::Yaml, text: &text }], &|_| None);

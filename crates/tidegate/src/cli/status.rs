@@ -39,6 +39,7 @@ struct Sample {
     verdict: String,
 }
 
+#[derive(Clone)]
 struct Stage {
     name: String,
     kind: FlowKind,
@@ -299,6 +300,22 @@ mod tests {
             "shop  00:00:12   memory 1 MiB of 64 MiB   in flight 12 345\n  orders  source        20.0 k/s         \
              busy 50 %, blocked 50 %\nsink \"store\" limits\nsource \"orders\"\n"
         );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_none_scrolls_away() {
+        let (mut before, mut now) = (sample(10, 1_000, 0), sample(12, 41_000, 1));
+        for sample in [&mut before, &mut now] {
+            let stage = || Stage { name: "a name that is far too long".into(), ..sample.stages[0].clone() };
+            let many = std::iter::repeat_with(stage).take(30).collect();
+            sample.stages = many;
+        }
+        for (width, height) in [(80, 24), (40, 10), (200, 50)] {
+            let text = fitted(&frame("shop", &before, &now, width), width, height);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= width), "{width}: {text}");
+            assert!(text.lines().count() < height, "{height}: {text}");
+        }
     }
 
     #[test]
