@@ -9,6 +9,8 @@ mod check;
 mod context;
 mod kind;
 mod meters;
+pub(crate) mod page;
+mod shed;
 
 use std::fmt;
 
@@ -19,6 +21,8 @@ pub use self::check::{Check, Class, Depth, Level, Problem};
 pub use self::context::{BuildContext, Observed};
 pub use self::kind::{Ignored, SinkKind, SourceKind, TransformKind};
 pub use self::meters::{Counter, Meter, Meters};
+pub use self::page::Page;
+pub use self::shed::{Hits, Shed};
 use crate::Rows;
 use crate::wiring::{SinkSlot, SourceSlot};
 
@@ -42,6 +46,11 @@ pub trait SourceConfig: Config {
     /// What its acknowledgement means, and what it does while it is not read.
     fn exposure(&self) -> Exposure;
 
+    /// What it may shed as it is configured. Empty: nothing.
+    fn sheds(&self) -> Vec<Shed> {
+        Vec::new()
+    }
+
     /// What the kernel may hold for it, unread and charged to no budget. `None`: nothing that has a bound of ours.
     fn kernel(&self) -> Option<KernelBuffer> {
         None
@@ -62,6 +71,11 @@ pub trait TransformConfig: Config {
     /// Its named outputs, `name.output` in `inputs`, in the order of the branches of its [`Chooser`]. Empty: one output
     /// without a name. One of several may be without a name too: the empty text.
     fn outputs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it may shed as it is configured. Empty: nothing.
+    fn sheds(&self) -> Vec<Shed> {
         Vec::new()
     }
 

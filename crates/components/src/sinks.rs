@@ -9,3 +9,4 @@ pub mod socket;
 
 mod desk;
 mod encode;
+mod place;

@@ -12,13 +12,27 @@ mod stream;
 
 use tidegate_record::frame::DEFAULT_MAX_LENGTH;
 
-use crate::contract::Check;
-use crate::options::{Framing, FramingMethod};
+use crate::contract::{Check, Shed};
+use crate::options::{Decoding, DecodingCodec, Framing, FramingMethod};
 use crate::value::ByteSize;
 
 /// The longest frame of a stream: what its framing says, or else the source, or else 102400 bytes.
 fn max_length(framing: &Framing, max_length: Option<ByteSize>) -> usize {
     framing.max_length().or(max_length).map_or(DEFAULT_MAX_LENGTH, ByteSize::as_len)
+}
+
+/// Records that are longer than this.
+fn too_long(what: &str, length: usize) -> Shed {
+    Shed::unfit(format!("{what} longer than {}", ByteSize::new(length as u64)), "frames_oversize")
+}
+
+/// What a source sheds of what nobody is told of: records that are too long, and those that are not what they should be.
+fn unfit(what: &str, length: usize, decoding: &Decoding) -> Vec<Shed> {
+    let malformed = match decoding.codec {
+        DecodingCodec::Bytes => None,
+        DecodingCodec::Json => Some(Shed::unfit(format!("{what} that are no JSON object"), "records_malformed")),
+    };
+    std::iter::once(too_long(what, length)).chain(malformed).collect()
 }
 
 /// Reports what cannot work about the framing of a stream.

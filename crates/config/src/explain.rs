@@ -8,6 +8,7 @@ mod beyond;
 mod kernel;
 mod pairs;
 mod refused;
+mod sheds;
 mod text;
 
 use serde::Serialize;
@@ -22,6 +23,7 @@ pub use beyond::Beyond;
 pub use kernel::KernelFacts;
 pub use pairs::{Guarantee, Pair};
 pub use refused::RefusedFacts;
+pub use sheds::ShedFacts;
 
 /// The facts about a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +32,8 @@ pub struct Explanation {
     pub stages: Vec<StageFacts>,
     /// The edges: where records wait.
     pub edges: Vec<EdgeFacts>,
+    /// What components may shed, beside the edges.
+    pub sheds: Vec<ShedFacts>,
     /// The sources: what they do while they are not read.
     pub sources: Vec<SourceFacts>,
     /// What each pair of a source and a sink may rely on.
@@ -128,9 +132,11 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
     let edges = edges(plan, graph);
     let used = plan.used();
     let left_out = plan.nodes.iter().enumerate().filter(|(at, _)| !used[*at]).map(|(_, node)| node.name.clone());
+    let sheds = sheds::sheds(plan, &used);
     Explanation {
         stages: stages(plan, wired),
-        pairs: pairs::pairs(plan, &edges),
+        pairs: pairs::pairs(plan, &edges, &sheds),
+        sheds,
         edges,
         refused: refused::refused(plan),
         kernel: kernel::kernel(plan, &used),

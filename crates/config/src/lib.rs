@@ -95,6 +95,7 @@ pub mod wire;
 pub mod diff;
 pub mod explain;
 pub mod picture;
+pub mod reference;
 pub mod schema;
 pub mod swap;
 pub mod words;

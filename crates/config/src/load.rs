@@ -1,6 +1,7 @@
 //! Files and directories as one tree: read, parsed, references replaced, merged.
 //!
-//! A directory gives its `*.yaml`, `*.yml`, `*.toml` and `*.json`, in order of their names, without those below it.
+//! A directory gives its `*.yaml`, `*.yml`, `*.toml` and `*.json`, in order of their names, without those below it and
+//! without hidden ones, whose names begin with a dot: what editors leave there.
 //! Several files are merged as tables are: what two of them define is an error that shows both places.
 //!
 //! Limits: [`MAX_FILES`] files of at most [`MAX_FILE_BYTES`] each; beyond, an error.
@@ -52,7 +53,9 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
-            found.extend(files_of(path, &mut loaded.problems));
+            let files = files_of(path, &mut loaded.problems);
+            loaded.incomplete |= files.is_empty();
+            found.extend(files);
         } else {
             found.push(path.clone());
         }
@@ -61,6 +64,7 @@ pub fn load(paths: &[PathBuf], lookup: Lookup<'_>) -> Loaded {
         let title = format!("there are {} files; at most {MAX_FILES} are read as one plan", found.len());
         loaded.problems.push(Problem::new(Code::TooLarge, title));
         found.truncate(MAX_FILES);
+        loaded.incomplete = true;
     }
     for path in &found {
         match read(path, &mut loaded.problems) {
@@ -130,6 +134,10 @@ fn twice(first: &Entry, second: &Entry) -> Problem {
         .help("remove one, or rename it")
 }
 
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 fn files_of(directory: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -142,7 +150,7 @@ fn files_of(directory: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let mut found: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| Format::of(path).is_some() && path.is_file())
+        .filter(|path| Format::of(path).is_some() && !is_hidden(path) && path.is_file())
         .take(MAX_FILES + 1)
         .collect();
     found.sort();
@@ -170,6 +178,12 @@ fn read(path: &Path, problems: &mut Problems) -> Option<(Format, String)> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let title = format!("{shown} is larger than {} MiB", MAX_FILE_BYTES >> 20);
         problems.push(Problem::new(Code::TooLarge, title).help("split it; a directory of files is read as one plan"));
+        return None;
+    }
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        let title = format!("{shown} is not UTF-8: it begins as UTF-16 does");
+        let help = format!("save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 {shown}");
+        problems.push(Problem::new(Code::NotUtf8, title).help(help));
         return None;
     }
     match String::from_utf8(bytes) {

@@ -4,6 +4,7 @@
 //! graph is checked as if it were sound.
 
 mod check;
+mod clash;
 mod component;
 mod cycle;
 mod dead_letters;
@@ -11,6 +12,7 @@ mod graph;
 mod inputs;
 mod keys;
 mod settings;
+mod trial;
 mod types;
 
 use std::collections::BTreeSet;
@@ -28,6 +30,7 @@ use crate::load::Loaded;
 use crate::problem::Problems;
 use crate::tree::Node;
 
+pub(crate) use clash::{Claim, claim};
 pub use component::Component;
 pub(crate) use component::Draft;
 pub use graph::Input;
@@ -120,6 +123,12 @@ impl PlanNode {
         format!("{} `{}`", self.kind, self.name)
     }
 
+    /// What is wrong with its surroundings: paths and addresses of this machine. Nothing is started.
+    #[must_use]
+    pub fn probe(&self, cx: &BuildContext) -> Problems {
+        check::surroundings(self, cx)
+    }
+
     /// Its configuration once more, for what uses it up: a pipeline that starts, a unit test.
     #[must_use]
     pub fn again(&self) -> Option<Component> {
@@ -156,7 +165,7 @@ pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
     dead_letters::check(&drafts, &mut problems);
     let cx = BuildContext { data_dir: settings.data_dir.clone(), ..cx.clone() };
     drafts.iter().for_each(|draft| check::check(draft, &cx, depth, &mut problems));
-    check::check_addresses(&drafts, &mut problems);
+    clash::check(&drafts, &mut problems);
     let cases = document.tests.map(|entry| read_cases(entry, &drafts, &mut problems)).unwrap_or_default();
     let sound = !problems.has_errors();
     secrets.redact_all(&mut problems);

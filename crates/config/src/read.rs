@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
 
+use schemars::{Schema, SchemaGenerator};
 use tidegate_components::contract::Ignored;
 
 use crate::files::Place;
@@ -40,7 +41,12 @@ pub struct Subject<'a> {
     pub ignored: &'a [Ignored],
     /// Keys that Vector has, and that a file would mean something else without.
     pub lacking: &'a [Ignored],
+    /// Describes its keys, for what is missing.
+    pub schema: Option<Describe>,
 }
+
+/// Gives the schema of a configuration.
+pub type Describe = fn(&mut SchemaGenerator) -> Schema;
 
 /// How many mistakes are looked for in one table.
 const MOST_TRIES: usize = 64;

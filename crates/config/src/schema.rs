@@ -62,15 +62,6 @@ pub fn schema_text() -> String {
     text
 }
 
-/// The keys of a component beside those that all of its kind have, each with what it is for, on one line.
-#[must_use]
-pub fn keys_of(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<(String, String)> {
-    let schema = schema(&mut SchemaSettings::draft2020_12().into_generator()).to_value();
-    let keys = schema["properties"].as_object().into_iter().flatten();
-    let about = |value: &Value| value["description"].as_str().unwrap_or_default().replace('\n', " ");
-    keys.map(|(key, value)| (key.clone(), about(value))).collect()
-}
-
 struct Builder {
     generator: SchemaGenerator,
     defs: Map<String, Value>,

@@ -12,8 +12,8 @@ use tidegate_flow::StageKind;
 use tidegate_runtime::{NewStep, PipelineBuilder, ReplaceError, Running};
 
 use crate::diff::{Change, diff, is_rewired};
-use crate::plan::{Component, Plan, PlanNode};
-use crate::problem::Problems;
+use crate::plan::{Claim, Component, Plan, PlanNode, claim};
+use crate::problem::{Code, Problem, Problems};
 use crate::wire;
 
 /// How one plan follows another.
@@ -72,6 +72,42 @@ pub fn way(old: &Plan, new: &Plan) -> Way {
         }
     }
     if swap == Swap::default() { Way::Nothing } else { Way::InPlace(swap) }
+}
+
+/// Looks at what `new` needs of this machine and `old` did not: addresses and paths of components that are new or changed,
+/// and, unless everything is done in place, whether the plan can be wired at all. Nothing that runs is touched. What
+/// `old` listens on is taken to be free, since it is given back before. Must be called within a tokio runtime.
+///
+/// # Errors
+/// What could not be had, as `check` would say it.
+pub fn probe(old: &Plan, new: &Plan, cx: &BuildContext) -> Result<(), Problems> {
+    let cx = BuildContext { data_dir: new.settings.data_dir.clone(), ..cx.clone() };
+    let claims = |plan: &Plan| -> Vec<Claim> {
+        let claims = plan.nodes.iter().filter_map(|node| claim(node.kind, node.type_name, &node.tree));
+        claims.map(|(claim, _)| claim).collect()
+    };
+    let held = claims(old);
+    let used = new.used();
+    let mut problems = Problems::new();
+    for (name, change) in diff(old, new).components {
+        let Some(at) = new.nodes.iter().position(|node| node.name == name).filter(|at| used[*at]) else { continue };
+        let node = &new.nodes[at];
+        let is_ours = || {
+            let claim = claim(node.kind, node.type_name, &node.tree);
+            claim.is_some_and(|(claim, _)| held.iter().any(|held| held.clashes(&claim)))
+        };
+        let was_unused = old.nodes.iter().zip(old.used()).any(|(before, used)| before.name == name && !used);
+        if was_unused || matches!(change, Change::Added | Change::Changed) {
+            let found = node.probe(&cx);
+            let is_address = |problem: &Problem| problem.code == Code::PortInUse;
+            let lasting = found.sorted().into_iter().filter(|problem| !(is_address(problem) && is_ours()));
+            lasting.for_each(|problem| problems.push(problem.clone()));
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    if matches!(way(old, new), Way::Anew(_)) { wire::try_wire(new, &cx, |_| ()) } else { Ok(()) }
 }
 
 /// Whether a component can be put into the place of another, or why not.

@@ -1,11 +1,13 @@
 //! From a plan to a pipeline that can be started, and from what the runtime refuses to places in the files.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_components::contract::BuildContext;
 use tidegate_components::wiring::{Input as WireInput, Layout, Node, Part, WireError, join};
-use tidegate_flow::BudgetError;
 use tidegate_flow::budget::PlanSum;
+use tidegate_flow::{BudgetError, Bytes};
 use tidegate_runtime::{BuildError, Pipeline};
 
 use crate::plan::{Component, Plan, PlanNode, find_key};
@@ -52,6 +54,40 @@ pub fn wire(plan: &Plan, name: &str, cx: &BuildContext) -> Result<Wired, Problem
             errors.errors().iter().for_each(|error| problems.push(describe(plan, error)));
             Err(problems)
         }
+    }
+}
+
+/// Wires a plan to look at it, and lets go of it. Nothing that another pipeline may have at the same time
+/// is taken: sources listen on ports of the system's choice, and what is kept in the data directory goes to an empty one
+/// that is removed again. Must be called within a tokio runtime.
+///
+/// # Errors
+/// As for [`wire`]; addresses and paths are not looked at, which [`PlanNode::probe`] does.
+pub fn try_wire<T>(plan: &Plan, cx: &BuildContext, look: impl FnOnce(&Wired) -> T) -> Result<T, Problems> {
+    let scratch = Scratch::new();
+    let trial = plan.on_trial(&scratch.folder);
+    wire(&trial, "plan", cx).map(|wired| look(&wired))
+}
+
+/// A folder for a trial, removed with all that is in it.
+struct Scratch {
+    folder: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("tidegate-trial-{}-{number}", std::process::id()));
+        // A component that cannot write there says so itself.
+        drop(std::fs::create_dir_all(&folder));
+        Self { folder }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -115,8 +151,9 @@ fn describe(plan: &Plan, error: &BuildError) -> Problem {
         BuildError::SettleWindow(too_small) => at_node(plan, &too_small.need.name, new(Code::WindowTooSmall)),
         BuildError::Edge(_) => at_named(plan, &text, new(Code::BadBuffer)),
         BuildError::Graph(_) => at_named(plan, &text, new(Code::Deadlock)),
-        BuildError::NoRequiredBranch { stage }
-        | BuildError::TooFewBranches { stage, .. }
+        BuildError::NoRequiredBranch { stage } => at_node(plan, stage, new(Code::CannotBuild))
+            .help("remove `acknowledgements: false` from one of the sinks that read it"),
+        BuildError::TooFewBranches { stage, .. }
         | BuildError::Dangling { stage }
         | BuildError::Setting { stage, .. } => at_node(plan, stage, new(Code::CannotBuild)),
         BuildError::NoDivertTarget { edge }
@@ -146,12 +183,23 @@ fn too_small(plan: &Plan, sum: &PlanSum) -> Problem {
         problem = problem.at(place, format!("the largest buffer: {}", words::bytes(size.bytes())));
     }
     problem = problem
-        .note(format!("each part reserves what it must have; a fork holds what its buffers share\n{sum}"))
+        .note(format!("each part reserves what it must have; a fork holds what its buffers share\n{}", table(sum)))
         .help(format!("write at least `memory: {}` at the top", need.replace(' ', "")));
     match largest {
         Some((node, _)) => problem.help(format!("or lower `buffer.max_size` of {}", node.in_words())),
         None => problem,
     }
+}
+
+/// The parts and their sum, in the figures of the other lines: rounded up, so that what they add up to is enough.
+fn table(sum: &PlanSum) -> String {
+    let ends = [("sum", sum.sum(), ""), ("budget", sum.total(), "")];
+    let lines = sum.lines().iter().map(|line| (&*line.name, line.minimum, &*line.what)).chain(ends);
+    let width = lines.clone().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
+    let row = |(name, bytes, what): (&str, Bytes, &str)| {
+        format!("  {name:width$}  {:>10}  {what}", words::bytes(bytes)).trim_end().to_owned()
+    };
+    lines.map(row).collect::<Vec<_>>().join("\n")
 }
 
 fn at_memory(plan: &Plan, problem: Problem) -> Problem {
@@ -178,3 +226,7 @@ fn at_named(plan: &Plan, text: &str, problem: Problem) -> Problem {
         None => problem,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic)]
+mod tests;

@@ -12,7 +12,7 @@ use tidegate_components::{SINKS, SOURCES, TRANSFORMS};
 use tidegate_config::load::{Given, load_texts};
 use tidegate_config::plan::Component;
 use tidegate_config::problem::{Look, render};
-use tidegate_config::schema::keys_of;
+use tidegate_config::reference::keys_of;
 use tidegate_config::tree::Format;
 use tidegate_config::{Code, Planned, plan, wire};
 use tidegate_runtime::PipelineEnd;
@@ -29,7 +29,8 @@ fn subjects() -> Vec<Subject> {
     macro_rules! listed {
         ($kinds:ident, $what:literal) => {
             $kinds.iter().map(|kind| {
-                let keys = keys_of(kind.schema).into_iter().map(|(key, _)| key).collect();
+                let keys =
+                    keys_of(kind.schema).into_iter().map(|key| key.path).filter(|path| !path.contains('.')).collect();
                 Subject { kind: $what, name: kind.name, example: kind.example, keys }
             })
         };

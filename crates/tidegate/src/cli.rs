@@ -5,6 +5,7 @@
 mod check;
 mod control;
 mod demo;
+mod draining;
 mod explain;
 mod graph;
 mod list;
@@ -12,8 +13,10 @@ mod logs;
 mod plans;
 mod refused;
 mod reload;
+mod report;
 mod run;
 mod schema;
+mod signals;
 mod status;
 mod term;
 mod test;

@@ -105,12 +105,17 @@ struct Program {
 
 impl Program {
     fn start(name: &str, text: &str) -> Self {
+        Self::start_with(name, text, &["--admin", "127.0.0.1:0"])
+    }
+
+    fn start_with(name: &str, text: &str, args: &[&str]) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("pipeline.yaml");
         std::fs::write(&file, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["run", file.to_str().unwrap(), "--admin", "127.0.0.1:0"])
+            .args(["run", file.to_str().unwrap()])
+            .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -209,17 +214,11 @@ fn sinks_and_transforms_are_replaced_under_load_and_nothing_is_lost_repeated_or_
 }
 
 #[test]
-fn a_new_graph_starts_the_pipeline_anew_and_one_that_cannot_start_leaves_the_old_one() {
+fn a_new_graph_starts_the_pipeline_anew() {
     let seen = Arc::default();
     let receiver = Receiver::start(&seen);
     let from = free_address();
     let mut program = Program::start("reload-anew", &pipeline(from, 0, receiver.address));
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    std::fs::write(&program.file, pipeline(taken.local_addr().unwrap(), 0, receiver.address)).unwrap();
-    program.signal("-HUP");
-    program.hear("started anew: source `in` is another");
-    program.hear("cannot be started");
-    program.hear("started: 3 components");
     let branch = "  more: { type: blackhole, inputs: [mark] }\n";
     let heard = program.reload(&(pipeline(from, 0, receiver.address) + branch));
     assert!(heard.contains("started anew: `more` is new"), "{heard}");
@@ -229,4 +228,89 @@ fn a_new_graph_starts_the_pipeline_anew_and_one_that_cannot_start_leaves_the_old
     let (sent, _open) = sender.stop();
     wait_for(&seen, sent);
     assert!(program.end().contains("the ledger balances"));
+}
+
+/// A port that is taken, a path that cannot be written, a budget that is too small: found before anything is drained, so
+/// the connection of the sender stays and each of its records arrives once.
+#[test]
+fn what_cannot_be_had_is_refused_before_anything_that_runs_is_touched() {
+    let seen = Arc::default();
+    let receiver = Receiver::start(&seen);
+    let from = free_address();
+    let mut program = Program::start("reload-refused", &pipeline(from, 0, receiver.address));
+    let sender = Sender::start(from);
+    wait_for(&seen, 1_000);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = receiver.address;
+    let bad = [
+        (pipeline(taken.local_addr().unwrap(), 0, to), "E0402"),
+        (pipeline(from, 0, to) + "  more: { type: file, inputs: [mark], path: /dev/null/out.ndjson }\n", "E0401"),
+        (format!("memory: 100KiB\n{}", pipeline(from, 0, to)), "E0301"),
+    ];
+    for (text, code) in bad {
+        std::fs::write(&program.file, text).unwrap();
+        program.signal("-HUP");
+        program.hear(code);
+        program.hear("reload: what is new cannot be started");
+        let came = seen.0.lock().unwrap().times.len() as u64;
+        wait_for(&seen, came + 1_000);
+    }
+    let (sent, _open) = sender.stop();
+    wait_for(&seen, sent);
+    let said = program.end();
+    assert!(said.contains("the ledger balances"), "{said}");
+    assert!(seen.0.lock().unwrap().times.values().all(|times| *times == 1));
+}
+
+/// A figure that the program shows at this address, summed over its rows.
+fn shown(at: SocketAddr, row: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(at).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let line = text.lines().find(|line| line.starts_with(row))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_reload_that_abandons_records_says_how_many_and_a_drain_says_how_it_stands() {
+    let (from, dead, admin) = (free_address(), free_address(), free_address());
+    let args = ["--admin", &admin.to_string(), "--drain-timeout", "1s"];
+    let mut program = Program::start_with("reload-abandons", &pipeline(from, 0, dead), &args);
+    let mut sender = TcpStream::connect(from).unwrap();
+    for id in 0..100 {
+        writeln!(sender, "{{\"id\":{id}}}").unwrap();
+    }
+    let row = "tidegate_source_in_flight_records{source=\"in\"}";
+    while shown(admin, row) != Some(100.0) {
+        thread::yield_now();
+    }
+    let text = format!("memory: 128MiB\n{}", pipeline(from, 0, dead));
+    let heard = program.reload(&text);
+    assert!(heard.contains("drained and started anew: the memory budget"), "{heard}");
+    let heard = program.hear("draining");
+    assert!(heard.contains("draining 100 records, at most 1 s"), "{heard}");
+    let heard = program.hear("WARN");
+    assert!(heard.contains("100 records in flight, which are abandoned"), "{heard}");
+    assert!(heard.contains("lost for good") && heard.contains("100 of `in`"), "{heard}");
+    program.hear("started: 3 components");
+    program.end();
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let (from, dead, admin) = (free_address(), free_address(), free_address());
+    let args = ["--admin", &admin.to_string(), "--drain-timeout", "1h"];
+    let mut program = Program::start_with("drain-stopped", &pipeline(from, 0, dead), &args);
+    let mut sender = TcpStream::connect(from).unwrap();
+    writeln!(sender, "{{\"id\":1}}").unwrap();
+    while shown(admin, "tidegate_source_in_flight_records{source=\"in\"}") != Some(1.0) {
+        thread::yield_now();
+    }
+    program.signal("-INT");
+    let heard = program.hear("draining");
+    assert!(heard.contains("draining 1 record, at most 3600 s; again"), "{heard}");
+    program.signal("-INT");
+    program.hear("stopped");
+    assert_eq!(program.child.wait().unwrap().code(), Some(1));
 }

@@ -31,6 +31,8 @@ macro_rules! kind {
             pub ignored: &'static [Ignored],
             /// Keys of Vector that a file would mean something else without.
             pub lacking: &'static [Ignored],
+            /// The head of its file: see [`Page`](super::Page).
+            pub page: &'static str,
             /// The names of its counters beside the ledger, by mode where it has several.
             pub metrics: &'static [&'static str],
             /// The schema of the configuration, without `type`, `inputs` and `buffer`.
@@ -50,12 +52,20 @@ macro_rules! kind {
                     name,
                     summary,
                     example,
+                    page: "",
                     ignored: &[],
                     lacking: &[],
                     metrics: &[],
                     schema: |generator| generator.root_schema_for::<C>(),
                     parse: |from| Ok(Box::new(erased_serde::deserialize::<C>(from)?)),
                 }
+            }
+
+            /// With the head of its file.
+            #[must_use]
+            pub const fn page(mut self, page: &'static str) -> Self {
+                self.page = page;
+                self
             }
 
             /// With these counters beside the ledger.

@@ -122,7 +122,7 @@ impl Framing {
         ];
         for (key, method, _) in more.into_iter().filter(|(_, _, is_there)| *is_there) {
             if method != self.method {
-                at.warn(key, "has no effect with this method");
+                at.warn(key, "has no effect with this method").help(format!("remove it, or write `method: {key}`"));
             } else if self.max_length().is_some_and(|length| length.get() == 0) {
                 let last = if key == "length_delimited" { "max_frame_length" } else { "max_length" };
                 at.refuse(&format!("{key}.{last}"), "no record is that short").help("leave it out, or raise it");
@@ -230,7 +230,8 @@ impl SinkFraming {
         let is_needed = self.method == SinkFramingMethod::CharacterDelimited;
         check_delimiter(is_needed, self.character_delimited.map(|more| more.delimiter), at);
         if !is_needed && self.character_delimited.is_some() {
-            at.warn("character_delimited", "has no effect with this method");
+            at.warn("character_delimited", "has no effect with this method")
+                .help("remove it, or write `method: character_delimited`");
         }
     }
 }

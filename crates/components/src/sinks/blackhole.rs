@@ -1,6 +1,6 @@
 //! `blackhole`: takes records and forgets them, at a rate if one is given: to try a pipeline out, and to play a slow sink.
 //!
-//! * **Emits** nothing.
+//! * **Accepted** means taken and forgotten: nothing of it is left anywhere.
 //! * **Blocks** as long as `rate` and `latency` say.
 //! * **Sheds** nothing.
 //! * **Settles** a record as delivered when it was taken.
@@ -16,6 +16,7 @@ use tidegate_record::Rows;
 use tidegate_runtime::{Accepted, Sink, SinkPolicy};
 use tokio::time::{Instant, sleep_until};
 
+use crate::contract::page::page;
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::Acknowledgements;
 use crate::value::{Period, Rate};
@@ -23,6 +24,7 @@ use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<Blackhole>("blackhole", "Takes records and forgets them.", EXAMPLE)
+    .page(page!("blackhole.rs"))
     .ignores(&[Ignored { key: "print_interval_secs", why: "the report at the end says how many records there were" }]);
 
 const EXAMPLE: &str = "\

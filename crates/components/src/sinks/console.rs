@@ -22,7 +22,8 @@ use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blo
 use super::desk::Desk;
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use crate::Rows;
-use crate::contract::{Check, SinkConfig, SinkKind, StartError};
+use crate::contract::page::page;
+use crate::contract::{Check, Counter, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, SinkFraming};
 use crate::wiring::SinkSlot;
 
@@ -32,7 +33,12 @@ pub const KIND: SinkKind = SinkKind::of::<Console>(
     "Writes records to standard output or standard error.",
     "type: console\ntarget: stdout\nencoding:\n  codec: json\n",
 )
-.ignores(&[TIMES, METRIC_TAGS, JSON_OPTIONS]);
+.page(page!("console.rs"))
+.ignores(&[TIMES, METRIC_TAGS, JSON_OPTIONS])
+.counts(&[STREAMS_CLOSED]);
+
+/// How often the reader of the stream was gone: once at most.
+pub const STREAMS_CLOSED: &str = "streams_closed";
 
 /// Writes records to standard output or standard error.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -82,11 +88,12 @@ impl SinkConfig for Console {
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let encoder = self.encoding.encoder(&self.framing);
+        let closed = slot.context().meters.counter(slot.name(), STREAMS_CLOSED);
         let slot = with_fields(slot, &self.encoding).batch(BATCH).encoding(BATCH.bytes);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
         match self.target {
-            Target::Stdout => slot.sink(policy, StreamSink::new(std::io::stdout(), encoder)),
-            Target::Stderr => slot.sink(policy, StreamSink::new(std::io::stderr(), encoder)),
+            Target::Stdout => slot.sink(policy, StreamSink::new(std::io::stdout(), encoder, closed)),
+            Target::Stderr => slot.sink(policy, StreamSink::new(std::io::stderr(), encoder, closed)),
         }
         Ok(())
     }
@@ -98,11 +105,12 @@ struct StreamSink<W> {
     encoder: Encoder,
     desk: Desk,
     is_closed: bool,
+    closed: Counter,
 }
 
 impl<W: Write + Send + 'static> StreamSink<W> {
-    fn new(stream: W, encoder: Encoder) -> Self {
-        Self { stream: Arc::new(Mutex::new(stream)), encoder, desk: Desk::new(BATCH.bytes), is_closed: false }
+    fn new(stream: W, encoder: Encoder, closed: Counter) -> Self {
+        Self { stream: Arc::new(Mutex::new(stream)), encoder, desk: Desk::new(BATCH.bytes), is_closed: false, closed }
     }
 }
 
@@ -129,7 +137,10 @@ impl<W: Write + Send + 'static> Sink<Rows> for StreamSink<W> {
         match written {
             Ok(()) => Ok(Accepted::All),
             Err(error) => {
-                self.is_closed = error.kind() == ErrorKind::BrokenPipe;
+                if error.kind() == ErrorKind::BrokenPipe && !self.is_closed {
+                    self.is_closed = true;
+                    self.closed.add(1);
+                }
                 Err(Nack::transient(format!("cannot write to the stream: {error}")))
             }
         }
@@ -173,7 +184,7 @@ mod tests {
         ] {
             let page = Arc::new(Mutex::new(Vec::new()));
             let encoder = Encoder { codec, framing: EncodeFraming::NewlineDelimited };
-            let mut sink = StreamSink::new(Page(Arc::clone(&page), None), encoder);
+            let mut sink = StreamSink::new(Page(Arc::clone(&page), None), encoder, Counter::default());
             let mut rows = Rows::from_texts(["one", "\"two\""]);
             assert_eq!(sink.deliver(&mut rows, &Meta::default()).await, Ok(Accepted::All));
             assert_eq!(String::from_utf8(page.lock().unwrap().clone()).unwrap(), text);
@@ -184,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_gone_ends_the_sink_and_another_error_does_not() {
         for (kind, closed) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
-            let mut sink = StreamSink::new(Page(Arc::default(), Some(kind)), Encoder::default());
+            let mut sink = StreamSink::new(Page(Arc::default(), Some(kind)), Encoder::default(), Counter::default());
             let refused = sink.deliver(&mut Rows::from_texts(["x"]), &Meta::default()).await.unwrap_err();
             assert_eq!(refused.kind, tidegate_flow::NackKind::Transient);
             assert_eq!(sink.is_closed(), closed);

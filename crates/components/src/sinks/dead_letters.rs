@@ -27,14 +27,17 @@ use tokio::time::Instant;
 
 use super::desk::Desk;
 use super::file::{OpenFiles, Rotation, file_fault};
+use super::place::check_file;
 use crate::Rows;
 use crate::clock::wall_time;
-use crate::contract::{BuildContext, Check, SinkConfig, SinkKind, StartError};
+use crate::contract::page::page;
+use crate::contract::{BuildContext, Check, Depth, SinkConfig, SinkKind, StartError};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind =
-    SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE);
+    SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE)
+        .page(page!("dead_letters.rs"));
 
 const EXAMPLE: &str = "\
 type: dead_letters
@@ -69,6 +72,11 @@ impl SinkConfig for DeadLetters {
         }
         if let Some(rotation) = &self.rotate {
             at.under("rotate", |at| rotation.check(at));
+        }
+        if at.depth() == Depth::Surroundings
+            && let Some(path) = self.path.as_ref().and_then(|path| path.to_str())
+        {
+            check_file(path, true, "path", at);
         }
     }
 

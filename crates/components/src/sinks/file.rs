@@ -20,7 +20,6 @@ mod open;
 mod rotate;
 mod write;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -38,8 +37,10 @@ pub(super) use self::write::fault as file_fault;
 use self::write::{Job, Writer};
 use super::desk::{Desk, Sheet};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
+use super::place::check_file;
 use crate::Rows;
-use crate::contract::{Check, Class, Depth, Ignored, SinkConfig, SinkKind, StartError};
+use crate::contract::page::page;
+use crate::contract::{Check, Depth, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
 use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;
@@ -48,6 +49,7 @@ use crate::wiring::SinkSlot;
 /// The entry of the list.
 pub const KIND: SinkKind =
     SinkKind::of::<File>("file", "Writes records to files, named by time and by fields of the record.", EXAMPLE)
+        .page(page!("file.rs"))
         .ignores(&[
             Ignored { key: "truncate", why: "`rotate` puts files aside" },
             Ignored { key: "internal_metrics", why: "counters are of the sink, not of each file" },
@@ -186,18 +188,9 @@ impl File {
     }
 
     fn check_surroundings(&self, template: &Template, at: &mut Check<'_>) {
-        let before = PathBuf::from(template.prefix());
-        let folder = if template.prefix().ends_with('/') { Some(before.as_path()) } else { before.parent() };
-        let Some(nearest) = folder.and_then(|folder| folder.ancestors().find(|path| path.exists())) else { return };
-        let is_read_only = std::fs::metadata(nearest).is_ok_and(|about| about.permissions().readonly());
-        if !nearest.is_dir() {
-            at.refuse("path", format!("{} is no folder", nearest.display()))
-                .about(Class::Path)
-                .help("choose a path within a folder");
-        } else if is_read_only {
-            at.refuse("path", format!("the folder {} cannot be written to", nearest.display()))
-                .about(Class::Path)
-                .help("choose another folder, or change its permissions");
+        match template.fixed() {
+            Some(path) => check_file(&path, true, "path", at),
+            None => check_file(template.prefix(), false, "path", at),
         }
     }
 }

@@ -36,12 +36,14 @@ use tidegate_runtime::BatchLimits;
 pub use self::auth::Auth;
 use self::sink::{HttpSink, Requests};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
+use crate::contract::page::page;
 use crate::contract::{Check, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, EncodingCodec, Healthcheck, Request, SinkFraming, Tls};
 use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<Http>("http", "Sends batches of records as HTTP requests.", EXAMPLE)
+    .page(page!("http.rs"))
     .ignores(&[
         Ignored { key: "proxy", why: "requests go straight to the address" },
         Ignored { key: "content_type", why: "it follows from `encoding` and `framing`; a header can say otherwise" },

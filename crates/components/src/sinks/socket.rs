@@ -27,6 +27,7 @@ use self::packet::PacketSink;
 use self::stream::StreamSink;
 use self::target::Target;
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
+use crate::contract::page::page;
 use crate::contract::{Check, Class, Ignored, KernelBuffer, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Encoding, Healthcheck, SinkFraming, Tls};
 use crate::value::{ByteSize, Period};
@@ -34,6 +35,7 @@ use crate::wiring::SinkSlot;
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<Socket>("socket", "Sends records over TCP, UDP or a unix socket.", EXAMPLE)
+    .page(page!("socket.rs"))
     .ignores(&[
         Ignored { key: "keepalive", why: "a connection that broke is noticed by the next write" },
         TIMES,

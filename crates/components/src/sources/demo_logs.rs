@@ -20,15 +20,17 @@ use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 use self::lines::Lines;
 use super::decode::ROW_BYTES;
 use crate::clock::wall_time;
+use crate::contract::page::page;
 use crate::contract::{Check, Delivery, Exposure, Ignored, SourceConfig, SourceKind, StartError};
 use crate::value::{Period, Rate};
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
-pub const KIND: SourceKind = SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).ignores(&[
-    Ignored { key: "framing", why: "each line is a record" },
-    Ignored { key: "decoding", why: "each line is a message; `parse_json!` in `remap` reads it" },
-]);
+pub const KIND: SourceKind =
+    SourceKind::of::<DemoLogs>("demo_logs", "Makes log lines up.", EXAMPLE).page(page!("demo_logs.rs")).ignores(&[
+        Ignored { key: "framing", why: "each line is a record" },
+        Ignored { key: "decoding", why: "each line is a message; `parse_json!` in `remap` reads it" },
+    ]);
 
 const EXAMPLE: &str = "\
 type: demo_logs
@@ -88,7 +90,7 @@ impl SourceConfig for DemoLogs {
         }
         if self.format != Format::Shuffle && (!self.lines.is_empty() || self.sequence) {
             let key = if self.sequence { "sequence" } else { "lines" };
-            at.warn(key, "has an effect with `format: shuffle` only");
+            at.warn(key, "has an effect with `format: shuffle` only").help("remove it, or write `format: shuffle`");
         }
         if self.rate.is_some() && self.interval.is_some() {
             at.refuse("interval", "`rate` says the same in another way").help("leave one of them out");

@@ -29,8 +29,9 @@ use tidegate_runtime::SourceOptions;
 use self::positions::Store;
 use self::reader::Reader;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
+use crate::contract::page::page;
 use crate::contract::{
-    BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError,
+    BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError,
 };
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
@@ -38,6 +39,7 @@ use crate::wiring::SourceSlot;
 /// The entry of the list.
 pub const KIND: SourceKind =
     SourceKind::of::<FileConfig>("file", "Follows files, through rotation and restarts.", EXAMPLE)
+        .page(page!("file.rs"))
         .ignores(&[
             Ignored { key: "max_read_bytes", why: "files are read in turns, one slab each" },
             Ignored { key: "oldest_first", why: "files are read in turns" },
@@ -212,6 +214,13 @@ impl SourceConfig for FileConfig {
             acked: "its position is stored; a restart goes on behind it",
             blocked: "the file waits; only what is deleted or truncated before it is read is lost",
         }
+    }
+
+    fn sheds(&self) -> Vec<Shed> {
+        vec![
+            super::too_long("lines", self.max_line_bytes.as_len()),
+            Shed::unfit("what is cut off a file before it was read", "bytes_lost_by_truncation"),
+        ]
     }
 
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {

@@ -31,6 +31,7 @@ use tidegate_runtime::SourceOptions;
 
 use self::serve::Server;
 use self::source::Requests;
+use crate::contract::page::page;
 use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, DecodingCodec, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
@@ -42,6 +43,7 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
     "Takes records in the bodies of HTTP requests, and answers when they are safe.",
     EXAMPLE,
 )
+.page(page!("http_server.rs"))
 .ignores(&[
     Ignored { key: "acknowledgements", why: "requests are always answered when their records are safe" },
     Ignored { key: "host_key", why: "the name of the machine is always in `host`" },

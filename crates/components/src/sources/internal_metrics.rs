@@ -19,6 +19,7 @@ use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 
 use super::decode::{ROW_BYTES, most_rows};
 use crate::clock::wall_time;
+use crate::contract::page::page;
 use crate::contract::{BuildContext, Check, Delivery, Exposure, Ignored, Meter, SourceConfig, SourceKind, StartError};
 use crate::value::Period;
 use crate::wiring::SourceSlot;
@@ -26,6 +27,7 @@ use crate::wiring::SourceSlot;
 /// The entry of the list.
 pub const KIND: SourceKind =
     SourceKind::of::<InternalMetrics>("internal_metrics", "What the pipeline counts of itself, as records.", EXAMPLE)
+        .page(page!("internal_metrics.rs"))
         .ignores(&[Ignored { key: "tags", why: "each record names its stage, and `host` the machine" }]);
 
 const EXAMPLE: &str = "\

@@ -26,8 +26,9 @@ use self::connections::Connections;
 use self::listener::Listener;
 use self::packets::Packets;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
+use crate::contract::page::page;
 use crate::contract::{
-    Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, SourceConfig, SourceKind, StartError,
+    Check, Class, Delivery, Depth, Exposure, Ignored, KernelBuffer, Shed, SourceConfig, SourceKind, StartError,
 };
 use crate::options::{Decoding, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
@@ -35,6 +36,7 @@ use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind = SourceKind::of::<Socket>("socket", "Listens on TCP, UDP or a unix socket.", EXAMPLE)
+    .page(page!("socket.rs"))
     .ignores(&[
         Ignored { key: "shutdown_timeout_secs", why: "a drain delivers what was read, and closes connections at once" },
         Ignored { key: "host_key", why: "the name of the machine is always in `host`" },
@@ -198,7 +200,7 @@ impl SourceConfig for Socket {
             at.refuse("connection_limit", "nobody could connect").help("set it to at least 1");
         }
         if self.connection_limit.is_some() && !self.mode.is_stream() {
-            at.warn("connection_limit", "has no effect without connections");
+            at.warn("connection_limit", "has no effect without connections").help("remove it");
         }
         if at.depth() == Depth::Surroundings
             && let Err(error) = listener::probe(self)
@@ -218,6 +220,13 @@ impl SourceConfig for Socket {
             (Delivery::Lossy, "nothing; the kernel drops packets once the receive buffer is full")
         };
         Exposure { delivery, acked: "the kernel has it; the sender does not hear of more", blocked }
+    }
+
+    fn sheds(&self) -> Vec<Shed> {
+        let what = if self.mode.is_stream() { "lines" } else { "packets" };
+        let unread = Shed::any("packets that come while it is not read", "packets_dropped_by_kernel");
+        let unread = (!self.mode.is_stream()).then_some(unread);
+        unread.into_iter().chain(super::unfit(what, self.max_length(), &self.decoding)).collect()
     }
 
     fn kernel(&self) -> Option<KernelBuffer> {

@@ -28,13 +28,15 @@ use tokio::net::unix::pipe;
 use super::decode::{Decoder, most_rows};
 use super::stream::{Memory, Outcome, PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT, Stream};
 use crate::clock::wall_time;
-use crate::contract::{Check, Counter, Delivery, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::contract::page::page;
+use crate::contract::{Check, Counter, Delivery, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, Framing};
 use crate::value::ByteSize;
 use crate::wiring::SourceSlot;
 
 /// The entry of the list.
 pub const KIND: SourceKind = SourceKind::of::<Stdin>("stdin", "Reads lines from the standard input.", EXAMPLE)
+    .page(page!("stdin.rs"))
     .ignores(&[Ignored { key: "host_key", why: "the name of the machine is always in `host`" }])
     .counts(&["records_malformed", "frames_oversize", "frames_cut_off"]);
 
@@ -66,6 +68,10 @@ impl SourceConfig for Stdin {
             acked: "nobody waits for it",
             blocked: "whoever writes to the pipe waits",
         }
+    }
+
+    fn sheds(&self) -> Vec<Shed> {
+        super::unfit("lines", super::max_length(&self.framing, self.max_length), &self.decoding)
     }
 
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {

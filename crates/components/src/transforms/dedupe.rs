@@ -20,6 +20,7 @@ use tidegate_runtime::{StageContext, Step, Transform};
 
 use super::edits::{Decision, Edits};
 use crate::Rows;
+use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
@@ -28,6 +29,7 @@ pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
     "Passes on records that differ from those before them.",
     "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\n",
 )
+.page(page!("dedupe.rs"))
 .lacks(&[Ignored { key: "time_settings", why: "records are remembered by number: `cache.num_events`" }]);
 
 /// Passes on records that differ from those before them.

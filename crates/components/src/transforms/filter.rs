@@ -15,6 +15,7 @@ use tidegate_runtime::{StageContext, Step, Transform};
 use super::condition::{Asked, COUNTED, ConditionText};
 use super::edits::{Decision, Edits};
 use crate::Rows;
+use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
@@ -23,6 +24,7 @@ pub const KIND: TransformKind = TransformKind::of::<Filter>(
     "Passes on the records for which a condition is true.",
     "type: filter\ncondition: .level == \"error\"\n",
 )
+.page(page!("filter.rs"))
 .counts(COUNTED);
 
 /// Passes on the records for which a condition is true.

@@ -22,6 +22,7 @@ use tidegate_remap::{Options, Program, Timezone};
 use self::dropped::Rerouting;
 use self::step::{RemapStep, Treatment};
 use super::condition::{first_error, report};
+use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
@@ -30,6 +31,7 @@ pub const KIND: TransformKind = TransformKind::of::<Remap>(
     "Changes records by a program in VRL.",
     "type: remap\nsource: |\n  . = parse_json!(.message)\n  .env = \"prod\"\n",
 )
+.page(page!("remap.rs"))
 .ignores(&[
     Ignored { key: "runtime", why: "programs run as they are; there is one way" },
     Ignored { key: "metric_tag_values", why: "metrics are records like all others" },

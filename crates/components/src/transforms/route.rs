@@ -17,6 +17,7 @@ use tidegate_runtime::{BranchSet, Chooser};
 
 use super::condition::{Asked, COUNTED, ConditionText};
 use crate::Rows;
+use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, StartError, TransformConfig, TransformKind};
 use crate::wiring::MAX_OUTPUTS;
 
@@ -26,6 +27,7 @@ pub const KIND: TransformKind = TransformKind::of::<Route>(
     "Sends each record to every output whose condition is true of it.",
     "type: route\nroute:\n  errors: .level == \"error\"\n  slow: (to_int(.ms) ?? 0) > 1000\n",
 )
+.page(page!("route.rs"))
 .counts(COUNTED);
 
 /// The output of records that no condition is true of.

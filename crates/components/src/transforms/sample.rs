@@ -19,11 +19,13 @@ use tidegate_runtime::{StageContext, Step, Transform};
 use super::condition::{Asked, COUNTED, ConditionText, counter};
 use super::edits::{Decision, Edits};
 use crate::Rows;
+use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind =
     TransformKind::of::<Sample>("sample", "Passes on one record in so many.", "type: sample\nrate: 10\n")
+        .page(page!("sample.rs"))
         .lacks(&[Ignored {
             key: "group_by",
             why: "records are counted together; `key_field` treats those of a key alike",

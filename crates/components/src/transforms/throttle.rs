@@ -23,7 +23,8 @@ use self::paced::Paced;
 use super::condition::{Asked, COUNTED, ConditionText, counter};
 use super::edits::{Decision, Edits};
 use crate::Rows;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
+use crate::contract::page::page;
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Shed, StartError, TransformConfig, TransformKind};
 use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;
 
@@ -33,6 +34,7 @@ pub const KIND: TransformKind = TransformKind::of::<Throttle>(
     "Lets records pass at a rate; what is over it waits or is shed.",
     "type: throttle\nthreshold: 1000\nwindow_secs: 1\nwhen_over: shape\n",
 )
+.page(page!("throttle.rs"))
 .ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }])
 .counts(COUNTED);
 
@@ -96,6 +98,14 @@ impl TransformConfig for Throttle {
         if let Some(exclude) = &self.exclude {
             exclude.check("exclude", at);
         }
+    }
+
+    fn sheds(&self) -> Vec<Shed> {
+        let each = if self.key_field.is_some() { " of each key" } else { "" };
+        let records = if self.threshold == 1 { "record" } else { "records" };
+        let what = format!("what is over {} {records}{each} in {}", self.threshold, self.window_secs);
+        let sheds = (self.when_over == WhenOver::Shed).then(|| Shed::any(what, ShedReason::Throttle.name()));
+        sheds.into_iter().collect()
     }
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {

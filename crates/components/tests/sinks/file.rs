@@ -238,5 +238,11 @@ fn a_path_that_cannot_be_written_to_is_found_beforehand() {
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
     let closed = found("closed/{{ x }}.log");
-    assert!(closed[0].text.contains("cannot be written to"), "{closed:?}");
+    assert!(closed[0].text.contains("cannot make files in the folder"), "{closed:?}");
+    let folder_itself = found("new/../");
+    assert!(folder_itself.iter().any(|problem| problem.text.contains("names no file")), "{folder_itself:?}");
+    fs::create_dir(folder.0.join("folder")).unwrap();
+    let taken = found("folder");
+    assert!(taken[0].text.contains("is a folder, not a file"), "{taken:?}");
+    assert_eq!(found("file"), [], "a file that is there is appended to");
 }

@@ -111,7 +111,8 @@ impl Reader<'_, '_, '_> {
     fn case(mut self) -> Option<Case> {
         let place = Place { end: self.node.place.start + 1, ..self.node.place };
         let what = "the unit test";
-        let subject = Subject { node: self.node, name_place: place, what, skip: &[], ignored: &[], lacking: &[] };
+        let subject =
+            Subject { node: self.node, name_place: place, what, skip: &[], ignored: &[], lacking: &[], schema: None };
         let raw = read(subject, self.problems, |reader| RawCase::deserialize(reader))?;
         let mut inputs: Vec<_> = raw.input.iter().filter_map(|input| self.insert(input, "input")).collect();
         for (index, input) in raw.inputs.iter().enumerate() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tidegate_components::contract::Delivery;
 
-use super::EdgeFacts;
+use super::{EdgeFacts, ShedFacts};
 use crate::plan::{Component, Plan};
 
 /// A source and a sink that its records reach.
@@ -17,7 +17,7 @@ pub struct Pair {
     pub guarantee: Guarantee,
     /// Where a record is when the sink has accepted it.
     pub accepted: String,
-    /// The edges on the way that may shed, by name.
+    /// The edges and components on the way that may shed any record, by name.
     pub may_shed_at: Vec<String>,
     /// The guarantee in a sentence.
     pub words: String,
@@ -36,7 +36,7 @@ pub enum Guarantee {
 }
 
 /// Every pair of a source and a sink that are joined.
-pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts]) -> Vec<Pair> {
+pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (from, source) in plan.nodes.iter().enumerate() {
         let Component::Source(config) = &source.component else { continue };
@@ -49,10 +49,14 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts]) -> Vec<Pair> {
                 let at = plan.nodes.iter().position(|known| known.name == edge.name || known.name == node);
                 edge.sheds && at.is_some_and(|at| reached[at] && before[at])
             };
-            let may_shed_at: Vec<_> = edges.iter().filter(on_way).map(|edge| edge.name.clone()).collect();
-            let exposure = config.exposure();
-            let expires = source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some());
-            let (guarantee, words) = judge(exposure.delivery, sink_config.required(), &may_shed_at, expires);
+            let way = Way {
+                edges: edges.iter().filter(on_way).collect(),
+                sheds: sheds.iter().filter(|shed| is_between(plan, &shed.name, &reached, &before)).collect(),
+                expires: source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some()),
+            };
+            let (guarantee, words) = way.judge(config.exposure().delivery, sink_config.required());
+            let edges = way.edges.iter().map(|edge| edge.name.clone());
+            let may_shed_at = edges.chain(way.sheds_any().map(|shed| shed.name.clone())).collect();
             pairs.push(Pair {
                 source: source.name.clone(),
                 sink: sink.name.clone(),
@@ -66,42 +70,77 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts]) -> Vec<Pair> {
     pairs
 }
 
-fn judge(delivery: Delivery, required: bool, may_shed_at: &[String], expires: bool) -> (Guarantee, String) {
-    if !required {
-        let words = "best effort: the source does not wait for this sink (acknowledgements: false); what is lost on its \
-                     way is counted there";
-        return (Guarantee::BestEffort, words.to_string());
+/// Whether a node stands between a source and a sink, both included.
+fn is_between(plan: &Plan, name: &str, reached: &[bool], before: &[bool]) -> bool {
+    plan.nodes.iter().position(|node| node.name == name).is_some_and(|at| reached[at] && before[at])
+}
+
+/// What stands between a source and a sink.
+struct Way<'a> {
+    /// The edges that may shed.
+    edges: Vec<&'a EdgeFacts>,
+    /// What its components may shed.
+    sheds: Vec<&'a ShedFacts>,
+    /// Whether its records have deadlines.
+    expires: bool,
+}
+
+impl<'a> Way<'a> {
+    fn sheds_any(&self) -> impl Iterator<Item = &'a ShedFacts> {
+        self.sheds.iter().copied().filter(|shed| shed.any)
     }
-    if !may_shed_at.is_empty() {
-        let names: Vec<_> = may_shed_at.iter().map(|name| format!("`{name}`")).collect();
-        let words = format!("best effort: when {} is full, records are shed there and counted", names.join(" or "));
-        return (Guarantee::BestEffort, words);
+
+    /// What holds, and a sentence that says so.
+    fn judge(&self, delivery: Delivery, required: bool) -> (Guarantee, String) {
+        let (guarantee, mut words) = self.under_pressure(delivery, required);
+        let unfit: Vec<_> = self.sheds.iter().filter(|shed| !shed.any).map(|shed| shed.what.as_str()).collect();
+        if !unfit.is_empty() && guarantee != Guarantee::BestEffort {
+            words += &format!("; except {}, which are counted", unfit.join(" and "));
+        }
+        (guarantee, words)
     }
-    if expires {
-        let words = "best effort: a record that waits beyond its deadline is given up and counted as expired";
-        return (Guarantee::BestEffort, words.to_string());
+
+    fn under_pressure(&self, delivery: Delivery, required: bool) -> (Guarantee, String) {
+        if !required {
+            let words = "best effort: the source does not wait for this sink (acknowledgements: false); what is lost on \
+                         its way is counted there";
+            return (Guarantee::BestEffort, words.to_string());
+        }
+        let edges: Vec<_> = self.edges.iter().map(|edge| format!("`{}`", edge.name)).collect();
+        let edges = (!edges.is_empty()).then(|| format!("when {} is full, records are shed there", edges.join(" or ")));
+        let sheds = self.sheds_any().map(|shed| format!("`{}` sheds {}", shed.name, shed.what));
+        let lost: Vec<_> = edges.into_iter().chain(sheds).collect();
+        if !lost.is_empty() {
+            return (Guarantee::BestEffort, format!("best effort: {}; each loss is counted", lost.join("; ")));
+        }
+        if self.expires {
+            let words = "best effort: a record that waits beyond its deadline is given up and counted as expired";
+            return (Guarantee::BestEffort, words.to_string());
+        }
+        of_source(delivery)
     }
-    match delivery {
+}
+
+/// What the source alone gives.
+fn of_source(delivery: Delivery) -> (Guarantee, String) {
+    let (guarantee, words) = match delivery {
         Delivery::Replayed => {
-            (Guarantee::AtLeastOnce, "at least once: what is not settled is read again after a restart".to_string())
+            (Guarantee::AtLeastOnce, "at least once: what is not settled is read again after a restart")
         }
         Delivery::Answered => (
             Guarantee::AtLeastOnce,
-            "at least once: the sender is answered when the sink has accepted, and sends again otherwise".to_string(),
+            "at least once: the sender is answered when the sink has accepted, and sends again otherwise",
         ),
-        Delivery::InFlight => (
-            Guarantee::WhileRunning,
-            "each record while the process runs; what is in flight when it dies is lost".to_string(),
-        ),
+        Delivery::InFlight => {
+            (Guarantee::WhileRunning, "each record while the process runs; what is in flight when it dies is lost")
+        }
         Delivery::Lossy => (
             Guarantee::BestEffort,
-            "best effort: what comes while the source is not read is lost, and counted as far as the kernel counts it"
-                .to_string(),
+            "best effort: what comes while the source is not read is lost, and counted as far as the kernel counts it",
         ),
-        Delivery::Generated => {
-            (Guarantee::WhileRunning, "each record that is made; none of them exists outside".to_string())
-        }
-    }
+        Delivery::Generated => (Guarantee::WhileRunning, "each record that is made; none of them exists outside"),
+    };
+    (guarantee, words.to_string())
 }
 
 /// The nodes that the records of `from` reach.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidegate_flow::Bytes;
 
-use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts, RefusedFacts};
+use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts, RefusedFacts, ShedFacts};
 use crate::words::{bytes, counted, grouped};
 
 pub(super) fn text(facts: &Explanation) -> String {
@@ -13,7 +13,7 @@ pub(super) fn text(facts: &Explanation) -> String {
     edges(&mut out, &facts.edges);
     sorted(&mut out, facts);
     waits(&mut out, facts);
-    sheds(&mut out, &facts.edges);
+    sheds(&mut out, facts);
     pairs(&mut out, facts);
     refused(&mut out, &facts.refused);
     kernel(&mut out, &facts.kernel);
@@ -97,13 +97,9 @@ fn names(names: &[String]) -> String {
     quoted.join(" or ")
 }
 
-fn sheds(out: &mut String, edges: &[EdgeFacts]) {
+fn sheds(out: &mut String, facts: &Explanation) {
     heading(out, "MAY SHED");
-    let shedding: Vec<_> = edges.iter().filter(|edge| edge.sheds).collect();
-    if shedding.is_empty() {
-        out.push_str("  nothing: every edge blocks\n");
-    }
-    for edge in shedding {
+    for edge in facts.edges.iter().filter(|edge| edge.sheds) {
         let _ = writeln!(
             out,
             "  at `{}`: {} beyond {} records or {}, counted",
@@ -113,6 +109,15 @@ fn sheds(out: &mut String, edges: &[EdgeFacts]) {
             bytes(Bytes::new(edge.bytes))
         );
     }
+    let line = |out: &mut String, shed: &ShedFacts| {
+        let _ =
+            writeln!(out, "  at `{}` ({}): {}, counted as `{}`", shed.name, shed.type_name, shed.what, shed.counted);
+    };
+    facts.sheds.iter().filter(|shed| shed.any).for_each(|shed| line(out, shed));
+    if !facts.edges.iter().any(|edge| edge.sheds) && !facts.sheds.iter().any(|shed| shed.any) {
+        out.push_str("  nothing for want of room: every edge blocks, and every component waits\n");
+    }
+    facts.sheds.iter().filter(|shed| !shed.any).for_each(|shed| line(out, shed));
 }
 
 fn pairs(out: &mut String, facts: &Explanation) {

@@ -1,40 +1,53 @@
 //! Lets each component check itself, and finds the places of what it reports.
 
 use tidegate_components::contract::{BuildContext, Check, Class, Depth, Level, Problem as Reported};
-use tidegate_flow::StageKind;
 
 use super::component::{Component, Draft};
-use super::keys;
+use super::{PlanNode, keys};
 use crate::files::Place;
 use crate::problem::{Code, Problem, Problems};
+use crate::tree::Node;
 
 /// Checks one component, as far as it could be read.
 pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems: &mut Problems) {
     for report in reports(draft, cx, depth) {
-        problems.push(describe(draft, &report));
+        // What the environment did not give was reported, and is no mistake of its own.
+        let is_broken = keys::find(draft.declared.node, &report.key).0.is_some_and(Node::is_broken);
+        if !is_broken {
+            problems.push(describe(Checked::of(draft), &report));
+        }
     }
 }
 
-/// Two sources cannot listen on the same address.
-pub(super) fn check_addresses(drafts: &[Draft<'_>], problems: &mut Problems) {
-    let text = |draft: &Draft<'_>, key| match keys::find(draft.declared.node, key) {
-        (Some(node), true) => node.as_text().map(|text| (text.string.clone(), node.place)),
-        _ => None,
-    };
-    let mut seen: Vec<(String, bool, Place)> = Vec::new();
-    for draft in drafts.iter().filter(|draft| draft.declared.kind == StageKind::Source) {
-        let Some((address, place)) = text(draft, "address") else { continue };
-        let packets = text(draft, "mode").is_some_and(|(mode, _)| mode == "udp");
-        // Port 0 is a free one each time.
-        if address.ends_with(":0") {
-            continue;
-        }
-        if let Some((.., first)) = seen.iter().find(|(known, kind, _)| *known == address && *kind == packets) {
-            let problem = Problem::new(Code::PortInUse, format!("two sources listen on {address}"));
-            let problem = problem.at(place, "the second one").at(*first, "the first one");
-            problems.push(problem.help("give one of them another port"));
-        }
-        seen.push((address, packets, place));
+/// What is wrong with the paths and addresses of a node that was checked but for them.
+pub(super) fn surroundings(node: &PlanNode, cx: &BuildContext) -> Problems {
+    let mut at = Check::new(cx, Depth::Surroundings);
+    match &node.component {
+        Component::Source(config) => config.check(&mut at),
+        Component::Transform(config) => config.check(&mut at),
+        Component::Sink(config) => config.check(&mut at),
+    }
+    let mut problems = Problems::new();
+    let outside = |report: &Reported| matches!(report.class, Class::Path | Class::Address);
+    for report in at.into_problems().iter().filter(|report| report.level == Level::Error && outside(report)) {
+        let checked = Checked { tree: &node.tree, place: node.place, in_words: node.in_words() };
+        problems.push(describe(checked, report));
+    }
+    problems
+}
+
+/// A component, as far as messages show it.
+struct Checked<'a> {
+    tree: &'a Node,
+    /// Where its name stands.
+    place: Place,
+    in_words: String,
+}
+
+impl<'a> Checked<'a> {
+    fn of(draft: &Draft<'a>) -> Self {
+        let declared = draft.declared;
+        Self { tree: declared.node, place: declared.name.place, in_words: declared.in_words() }
     }
 }
 
@@ -63,20 +76,20 @@ fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> 
     at.into_problems()
 }
 
-fn describe(draft: &Draft<'_>, report: &Reported) -> Problem {
+fn describe(checked: Checked<'_>, report: &Reported) -> Problem {
     let code = code_of(report);
-    let (node, whole) = keys::find(draft.declared.node, &report.key);
+    let (node, whole) = keys::find(checked.tree, &report.key);
     let (title, label) = match report.key.as_str() {
-        "" => (format!("{}: {}", draft.declared.in_words(), report.text), String::new()),
+        "" => (format!("{}: {}", checked.in_words, report.text), String::new()),
         _ if report.within.is_some() => (report.text.clone(), String::new()),
         key if whole => (format!("`{key}`: {}", report.text), String::new()),
         // A default, or what the key contradicts, is what is wrong.
-        key => (format!("{}: `{key}`: {}", draft.declared.in_words(), report.text), format!("`{key}` is not set here")),
+        key => (format!("{}: `{key}`: {}", checked.in_words, report.text), format!("`{key}` is not set here")),
     };
     let place = match (node, &report.within) {
         (Some(node), Some(range)) => keys::within(node, range.clone()),
         (Some(node), None) => node.place,
-        (None, _) => draft.declared.name.place,
+        (None, _) => checked.place,
     };
     let problem = Problem::new(code, title).at(place, label);
     match &report.help {
@@ -90,7 +103,9 @@ fn describe(draft: &Draft<'_>, report: &Reported) -> Problem {
 fn compiler_helps(problem: Problem, help: &str) -> Problem {
     let help = help.replace(":; ", ": ");
     let (links, advice): (Vec<_>, Vec<_>) = help.split("; ").partition(|part| part.starts_with("see "));
-    let problem = advice.into_iter().fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ")));
+    let problem = advice
+        .into_iter()
+        .fold(problem, |problem, part| problem.help(part.trim_start_matches("hint: ").trim_start_matches("help: ")));
     links.into_iter().fold(problem, |problem, part| problem.note(part))
 }
 

@@ -12,7 +12,7 @@ use crate::document::Declared;
 use crate::files::Place;
 use crate::nearest::nearest;
 use crate::problem::{Code, Problem, Problems};
-use crate::read::{Subject, read};
+use crate::read::{Describe, Subject, read};
 use crate::tree::{Node, Text, Value};
 
 /// The configuration of a component.
@@ -56,13 +56,14 @@ pub(super) struct Common {
 }
 
 impl Draft<'_> {
+    /// What its `type` names; `None` where that is nothing.
+    pub(super) fn type_name(&self) -> Option<&'static str> {
+        self.kind.map(|kind| kind.name())
+    }
+
     /// The node of the plan; `None` where the component could not be read.
     pub(super) fn into_node(self, inputs: Vec<Input>) -> Option<PlanNode> {
-        let type_name = match self.kind? {
-            Kind::Source(kind) => kind.name,
-            Kind::Transform(kind) => kind.name,
-            Kind::Sink(kind) => kind.name,
-        };
+        let type_name = self.type_name()?;
         let common = self.common?;
         Some(PlanNode {
             name: self.declared.name.name.clone(),
@@ -92,13 +93,14 @@ pub(super) fn read_one<'a>(declared: Declared<'a>, is_letter_box: bool, problems
             Problem::new(Code::WithoutEffect, format!("`{GRAPH}` is a key of Vector that has no effect here"));
         problems.push(problem.at(entry.key.place, "ignored").note("`tidegate graph` draws all components alike"));
     }
-    let subject = |ignored, lacking| Subject {
+    let subject = |ignored, lacking, schema| Subject {
         node: declared.node,
         name_place: declared.name.place,
         what: &what,
         skip: keys_of(declared.kind),
         ignored,
         lacking,
+        schema: Some(schema),
     };
     let component = kind.and_then(|kind| read_config(kind, subject, problems));
     let common = read_common(declared, &what, problems);
@@ -109,7 +111,10 @@ pub(super) fn read_one<'a>(declared: Declared<'a>, is_letter_box: bool, problems
 /// Reads a configuration that was read before.
 pub(super) fn read_again(kind: StageKind, type_name: &str, node: &Node) -> Option<Component> {
     let skip = keys_of(kind);
-    let subject = |ignored, lacking| Subject { node, name_place: node.place, what: type_name, skip, ignored, lacking };
+    let subject = |ignored, lacking, schema| {
+        let schema = Some(schema);
+        Subject { node, name_place: node.place, what: type_name, skip, ignored, lacking, schema }
+    };
     read_config(types::find(kind, type_name)?, subject, &mut Problems::new())
 }
 
@@ -131,12 +136,12 @@ fn keys_of(kind: StageKind) -> &'static [&'static str] {
 
 fn read_config<'a>(
     kind: Kind,
-    subject: impl Fn(&'static [Ignored], &'static [Ignored]) -> Subject<'a>,
+    subject: impl Fn(&'static [Ignored], &'static [Ignored], Describe) -> Subject<'a>,
     problems: &mut Problems,
 ) -> Option<Component> {
     macro_rules! parsed {
         ($kind:expr, $variant:ident) => {
-            read(subject($kind.ignored, $kind.lacking), problems, |reader| {
+            read(subject($kind.ignored, $kind.lacking, $kind.schema), problems, |reader| {
                 ($kind.parse)(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))
             })
             .map(Component::$variant)
@@ -155,7 +160,7 @@ fn read_common(declared: Declared<'_>, what: &str, problems: &mut Problems) -> O
     let names = table.entries.iter().map(|entry| entry.key.name.as_str());
     let others: Vec<&str> = names.filter(|name| *name != own).collect();
     let (node, name_place) = (declared.node, declared.name.place);
-    let subject = Subject { node, name_place, what, skip: &others, ignored: &[], lacking: &[] };
+    let subject = Subject { node, name_place, what, skip: &others, ignored: &[], lacking: &[], schema: None };
     read(subject, problems, |reader| Common::deserialize(reader))
 }
 

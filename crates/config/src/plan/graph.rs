@@ -120,7 +120,7 @@ fn check_names(drafts: &[Draft<'_>], problems: &mut Problems) {
 fn check_kinds(drafts: &[Draft<'_>], problems: &mut Problems) {
     let place = drafts.first().map(|draft| draft.declared.name.place);
     for (kind, help) in [
-        (StageKind::Source, "add one: sources: { in: { type: demo_logs } }"),
+        (StageKind::Source, "add one: sources: { in: { type: demo_logs, format: json } }"),
         (StageKind::Sink, "add one: sinks: { out: { type: console, inputs: [...], encoding: { codec: json } } }"),
     ] {
         if drafts.iter().all(|draft| draft.declared.kind != kind) {

@@ -48,6 +48,7 @@ impl Settings {
             skip: &[],
             ignored: &[],
             lacking: &[],
+            schema: None,
         };
         let read = read(subject, problems, |reader| Read::deserialize(reader)).unwrap_or_default();
         let mut settings = Self::default();

@@ -16,6 +16,17 @@ pub(super) enum Kind {
     Sink(&'static SinkKind),
 }
 
+impl Kind {
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Source(kind) => kind.name,
+            Self::Transform(kind) => kind.name,
+            Self::Sink(kind) => kind.name,
+        }
+    }
+}
+
 /// The type of this name.
 pub(super) fn find(kind: StageKind, name: &str) -> Option<Kind> {
     match kind {

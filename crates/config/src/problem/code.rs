@@ -136,9 +136,9 @@ codes! {
         "What one of its components said when it was started, or a limit of the runtime: the message says which.";
 
     BadPath = Error "E0401", "a path that cannot be read or written",
-        "The directory is missing, is no directory, or this user may not write to it. Check the path and its permissions.";
+        "The folder is missing, is no folder, or this user may not write to it; or the path is that of a folder, or two sinks write to it. Check the path and its permissions.";
     PortInUse = Error "E0402", "an address that cannot be listened on",
-        "Somebody else listens there, or two sources of the file do; below port 1024 a right is needed. Choose another address or stop the other.";
+        "Somebody else listens there, or two sources of the file do, perhaps one of them on 0.0.0.0, which is every address; below port 1024 a right is needed. Choose another address or stop the other.";
     BadSetting = Error "E0403", "a setting that the component refuses",
         "A value that the component cannot work with: the message says why, and what to write instead.";
     DoubtfulSetting = Warning "W0404", "a setting that is likely not what was meant",

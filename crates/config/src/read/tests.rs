@@ -68,6 +68,7 @@ fn tried(text: &str) -> (Option<Sample>, Vec<String>) {
         skip: &["type"],
         ignored: &[OLD, ID],
         lacking: &[],
+        schema: None,
     };
     let erased = |reader: NodeReader<'_, '_>| {
         erased_serde::deserialize::<Sample>(&mut <dyn erased_serde::Deserializer<'_>>::erase(reader))

@@ -8,6 +8,7 @@ use super::{Notes, Subject};
 use crate::files::Place;
 use crate::nearest::nearest;
 use crate::problem::{Code, Problem};
+use crate::reference::keys_of;
 use crate::tree::{Entry, Node, Value};
 
 /// The path of a key inside of the table at `path`.
@@ -59,13 +60,24 @@ pub(super) fn describe(error: &ReadError, reader: &NodeReader<'_, '_>, notes: &N
             }
             let place = if path.is_empty() { name_place } else { node.place };
             let problem = Problem::new(Code::MissingKey, format!("{named} needs the key `{key}`"));
-            problem.at(place, format!("`{key}` is missing here"))
+            let problem = problem.at(place, format!("`{key}` is missing here"));
+            match how_to_write(&joined(path, key), notes) {
+                Some(help) => problem.help(help),
+                None => problem,
+            }
         }
         ReadError::Other(text) => match text.strip_prefix("expected ") {
             Some(expected) => wrong_type(&named, expected, node),
             None => other(&named, text, node),
         },
     })
+}
+
+/// How a key is written that is missing.
+fn how_to_write(path: &str, notes: &Notes<'_>) -> Option<String> {
+    let keys = keys_of(notes.subject.schema?);
+    let facts = keys.iter().find(|facts| facts.path == path)?;
+    Some(facts.how_to_write())
 }
 
 fn wrong_type(named: &str, expected: &str, node: &Node) -> Problem {
@@ -148,7 +160,12 @@ pub(super) fn not_yet(entry: &Entry, lacking: &Ignored) -> Problem {
 
 fn other(named: &str, text: &str, node: &Node) -> Problem {
     if text.starts_with("invalid socket address") {
-        return wrong_type(named, "an address and a port: write them as 127.0.0.1:9000 or [::1]:9000", node);
+        return match port_of(node) {
+            Some(port) => {
+                wrong_type(named, &format!("an address and a port: write a port from 1 to 65535; {port} is none"), node)
+            }
+            None => wrong_type(named, "an address and a port: write them as 127.0.0.1:9000 or [::1]:9000", node),
+        };
     }
     // Our own values say: `"12 parsecs" is not a length of time: write ...`.
     let (said, how) = text.split_once(": write ").map_or((text, None), |(a, b)| (a, Some(format!("write {b}"))));
@@ -161,6 +178,14 @@ fn other(named: &str, text: &str, node: &Node) -> Problem {
         Some(how) => problem.help(how),
         None => problem,
     }
+}
+
+/// What stands for the port, where it is a number and too large for one. Not of what the environment gave.
+fn port_of(node: &Node) -> Option<&str> {
+    let Value::Text(text) = &node.value else { return None };
+    let (_, port) = text.string.rsplit_once(':')?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (!text.secret && is_number && port.parse::<u16>().is_err()).then_some(port)
 }
 
 /// What people call the types that serde names.

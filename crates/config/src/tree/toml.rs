@@ -27,7 +27,8 @@ pub(super) fn parse(text: &str, file: FileId, problems: &mut Problems) -> Parsed
             problems.push(problem);
         }
     }
-    let reader = Reader { text, file, wrong_lines };
+    let headless = headless(text, &wrong_lines);
+    let reader = Reader { text, file, wrong_lines, headless };
     let place = Place::new(file, table.span());
     let value = reader.table(table.get_ref(), 0, problems);
     Parsed { complete: complete && value.is_some(), node: value.map(|value| Node { value, place }) }
@@ -46,6 +47,14 @@ fn yaml_in(text: &str) -> Option<std::ops::Range<usize>> {
     None
 }
 
+/// The lines below headers of tables that are wrong themselves, up to the next header.
+fn headless(text: &str, wrong_lines: &[usize]) -> Vec<std::ops::Range<usize>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_header = |at: usize| lines.get(at).is_some_and(|line| line.trim_start().starts_with('['));
+    let below = |at: usize| (at + 1..lines.len()).find(|next| is_header(*next)).unwrap_or(lines.len());
+    wrong_lines.iter().filter(|at| is_header(**at)).map(|at| at + 1..below(*at)).collect()
+}
+
 fn line_number(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
@@ -55,6 +64,8 @@ struct Reader<'a> {
     file: FileId,
     /// Lines with a mistake, counted from 0: what was understood of them is not what was meant.
     wrong_lines: Vec<usize>,
+    /// Lines, counted from 0, below a header with a mistake: nobody knows which table their keys are of.
+    headless: Vec<std::ops::Range<usize>>,
 }
 
 impl Reader<'_> {
@@ -62,6 +73,10 @@ impl Reader<'_> {
         let mut entries = Vec::with_capacity(table.len());
         for (key, value) in table {
             let place = Place::new(self.file, key.span());
+            let line = line_number(self.text, place.start);
+            if self.headless.iter().any(|lines| lines.contains(&line)) {
+                continue;
+            }
             let key = Key { name: key.get_ref().to_string(), place };
             entries.push(Entry { key, node: self.node(value, depth + 1, problems)? });
         }
@@ -115,7 +130,9 @@ fn describe(error: &toml::de::Error, text: &str, file: FileId) -> Problem {
     }
     let problem = Problem::new(Code::TomlSyntax, format!("this is not TOML: {message}")).at(place, "");
     let line = line_of(text, place.start);
-    if line.contains("${") {
+    if line.trim_start().starts_with('[') && message.contains("unclosed table") {
+        problem.help(format!("close it: {}]; the keys below it belong to it", line.trim()))
+    } else if line.contains("${") {
         problem.help("in TOML a reference to the environment stands in quotes: key = \"${NAME}\"")
     } else if !line.contains('=') && line.contains(": ") {
         problem.help("TOML writes `key = value`")

@@ -3,6 +3,7 @@
 use tidegate_components::contract::Depth;
 use tidegate_config::Code;
 use tidegate_config::explain::explain;
+use tidegate_config::nearest::nearest;
 
 use super::plans::FileArgs;
 use super::{Done, plans, term};
@@ -28,10 +29,9 @@ impl Explain {
     pub(super) fn run(self) -> Done {
         if let [only] = self.files.files.as_slice()
             && !only.exists()
-            && let Some(code) = only.to_str().and_then(Code::parse)
+            && let Some(word) = only.to_str().filter(|word| is_like_a_code(word))
         {
-            term::print(&format!("{code}: {}\n\n{}\n", code.title(), code.more()));
-            return Done::Well;
+            return explain_code(word);
         }
         let planned = self.files.plan(Depth::Values);
         let Some(plan) = &planned.plan else { return Done::Wrong };
@@ -47,4 +47,21 @@ impl Explain {
             }
         }
     }
+}
+
+/// Whether a word is written as codes are: a letter, and digits behind it.
+fn is_like_a_code(word: &str) -> bool {
+    let digits = word.strip_prefix(['E', 'e', 'W', 'w']).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn explain_code(word: &str) -> Done {
+    let Some(code) = Code::parse(word) else {
+        let near = nearest(word, Code::ALL.iter().map(|code| code.as_str()));
+        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        eprintln!("tidegate: no message has the code {word}{near}; docs/errors.md lists them all");
+        return Done::Wrong;
+    };
+    term::print(&format!("{code}: {}\n\n{}\n", code.title(), code.more()));
+    Done::Well
 }

@@ -22,6 +22,7 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate graph pipeline.yaml
+  tidegate graph pipeline.yaml --json | jq .nodes
   tidegate graph pipeline.yaml --format mermaid >> README.md")]
 pub(super) struct Graph {
     #[command(flatten)]
@@ -29,13 +30,16 @@ pub(super) struct Graph {
     /// How it is drawn.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// One JSON object: `--format json`.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 impl Graph {
     pub(super) fn run(self) -> Done {
         let planned = self.files.plan(Depth::Values);
         let Some(plan) = &planned.plan else { return Done::Wrong };
-        let text = match self.format {
+        let text = match if self.json { Format::Json } else { self.format } {
             Format::Text => graph_text(plan),
             Format::Mermaid => graph_mermaid(plan),
             Format::Json => format!("{:#}\n", graph_json(plan)),

@@ -7,7 +7,7 @@ use tidegate_config::files::Files;
 use tidegate_config::interpolate::process_environment;
 use tidegate_config::load::{Given, load_texts};
 use tidegate_config::problem::{Look, problems_to_json, render};
-use tidegate_config::wire::{Wired, wire};
+use tidegate_config::wire::{Wired, try_wire};
 use tidegate_config::{Code, Loaded, Plan, Planned, Problem, Problems, Severity, load, plan};
 
 use super::term;
@@ -74,7 +74,7 @@ pub(super) fn try_wiring(planned: &mut Planned) {
     }
 }
 
-/// Hands `plan`, wired and not started, to `look`.
+/// Hands `plan`, wired and not started, to `look`. Its addresses are not taken: it may be running.
 pub(super) fn wired<T>(plan: &Plan, look: impl FnOnce(&Wired) -> T) -> Result<T, Problems> {
     // Components make their timers and sockets within a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -84,7 +84,7 @@ pub(super) fn wired<T>(plan: &Plan, look: impl FnOnce(&Wired) -> T) -> Result<T,
         problems
     })?;
     let _within = runtime.enter();
-    wire(plan, "plan", &context()).map(|wired| look(&wired))
+    try_wire(plan, &context(), look)
 }
 
 /// Prints errors and warnings.

@@ -1,10 +1,12 @@
 //! What SIGHUP does: the files are read again, and the running pipeline becomes what they say, in place where it can.
 
-use tidegate::Running;
+use tidegate::flow::ledger::SourceLedger;
+use tidegate::{Outcome, Report, Running};
 use tidegate_admin::{Reloaded, Shown, Tallies};
-use tidegate_components::contract::{BuildContext, Meters, Observed};
+use tidegate_components::contract::{BuildContext, Delivery, Meters, Observed};
 use tidegate_config::files::Files;
-use tidegate_config::swap::{Swap, Way, prepare, way};
+use tidegate_config::plan::Component;
+use tidegate_config::swap::{Swap, Way, prepare, probe, way};
 use tidegate_config::wire::wire;
 use tidegate_config::{Plan, Planned};
 
@@ -69,7 +71,15 @@ impl Live {
             shown.count_reload(Reloaded::Refused);
             return Next::GoOn;
         };
-        match way(&self.plan, &plan) {
+        let way = way(&self.plan, &plan);
+        // Before anything that runs is touched.
+        if way != Way::Nothing
+            && let Err(problems) = probe(&self.plan, &plan, &plans::context())
+        {
+            plans::show_problems(&files, &problems);
+            return refused(shown);
+        }
+        match way {
             Way::Nothing => {
                 tracing::info!("reload: nothing has changed");
                 shown.count_reload(Reloaded::Unchanged);
@@ -86,9 +96,7 @@ impl Live {
             Ok(prepared) => prepared,
             Err(problems) => {
                 plans::show_problems(&files, &problems);
-                tracing::error!("reload: what is new cannot be started (see above); the pipeline goes on as it is");
-                shown.count_reload(Reloaded::Refused);
-                return Next::GoOn;
+                return refused(shown);
             }
         };
         match prepared.put(&mut self.running).await {
@@ -101,6 +109,35 @@ impl Live {
             Err(refused) => start_anew(&refused.to_string(), plan, files),
         }
     }
+}
+
+fn refused(shown: &Shown) -> Next {
+    tracing::error!("reload: what is new cannot be started (see above); the pipeline goes on as it is");
+    shown.count_reload(Reloaded::Refused);
+    Next::GoOn
+}
+
+/// Says how much a pipeline that was drained for another one left undone, and what of it is gone for good: what the
+/// senders of its sources do not send again.
+pub(super) fn warn_of_losses(plan: &Plan, report: &Report) {
+    let abandoned = |counts: &SourceLedger| counts.ended.get(Outcome::Abandoned).get();
+    let all = abandoned(&report.ledger.total());
+    if all == 0 {
+        return;
+    }
+    let is_gone = |source: &str| match plan.node(source).map(|node| &node.component) {
+        Some(Component::Source(config)) => {
+            !matches!(config.exposure().delivery, Delivery::Replayed | Delivery::Answered)
+        }
+        _ => false,
+    };
+    let gone = report.ledger.sources.iter().filter(|(source, counts)| abandoned(counts) > 0 && is_gone(source));
+    let gone: Vec<_> = gone.map(|(source, counts)| format!("{} of `{source}`", abandoned(counts))).collect();
+    let lost = match gone.as_slice() {
+        [] => "their sources read them again".to_owned(),
+        gone => format!("lost for good, because nobody sends them again: {}", gone.join(", ")),
+    };
+    tracing::warn!("reload: the drain timeout passed with {all} records in flight, which are abandoned; {lost}");
 }
 
 fn tallies(meters: Meters) -> Tallies {

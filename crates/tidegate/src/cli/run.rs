@@ -1,23 +1,24 @@
 //! `tidegate run`: the main job.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use tidegate::stall::StallReport;
-use tidegate::{PipelineEnd, Records, Report, Running, SinkRefusals, Time};
+use tidegate::{Report, Time};
 use tidegate_admin::{Reloaded, Shown};
-use tidegate_components::contract::{Delivery, Depth, Meters};
+use tidegate_components::contract::{Depth, Meters};
 use tidegate_config::files::Files;
-use tidegate_config::plan::Component;
 use tidegate_config::{Plan, Planned};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 
 use super::Done;
 use super::control::ControlArgs;
+use super::draining::drain;
 use super::logs::LogArgs;
 use super::plans::FileArgs;
 use super::refused::{self, Refused};
-use super::reload::{Again, Live, Next};
+use super::reload::{self, Again, Live, Next};
+use super::report::{Telling, conclude};
+use super::signals::{Heard, Signals};
 use super::status::Status;
 
 /// Run a pipeline until its sources end or a signal comes.
@@ -25,13 +26,14 @@ use super::status::Status;
 /// Then print what became of every record.
 ///
 /// SIGINT (Ctrl-C) and SIGTERM shut the intake and drain what is in flight; a second one stops at once. SIGHUP reads the
-/// files again. Where they are wrong, the pipeline goes on as it is. Sinks and transforms that changed are put into the
+/// files again. Where they are wrong, or ask for what cannot be had, the pipeline goes on as it is. Sinks and transforms that changed are put into the
 /// place of those that run, while everything else goes on: no connection is closed and nothing is lost. For any other
 /// change the pipeline is drained and the new one started; the log says why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate run pipeline.yaml
   tidegate run /etc/tidegate/ --quiet --log-format json
+  tidegate run pipeline.yaml --json 2>report.json
   tidegate run pipeline.yaml --drain-timeout 5s --admin 127.0.0.1:9000")]
 pub(super) struct Run {
     #[command(flatten)]
@@ -49,16 +51,33 @@ pub(super) struct RunOptions {
     /// How long draining may take; what is in flight then is abandoned, and the report says so.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     drain_timeout: tidegate_components::value::Period,
-    /// Drain after this time, as if a signal had come.
+    /// Print the report at the end as one JSON object on one line, the last on standard error.
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    /// Drain after this time, as if a signal had come. Reloads do not begin it anew.
     #[arg(long = "for", value_name = "TIME")]
     time: Option<tidegate_components::value::Period>,
     /// Worker threads for pipelines; one for each CPU unless set.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     #[command(flatten)]
     control: ControlArgs,
     #[command(flatten)]
     logs: LogArgs,
+}
+
+/// Who tells people how the pipeline does while it runs: the live status, and the log of what is refused.
+pub(super) struct Teller {
+    pub(super) status: Status,
+    pub(super) refused: Refused,
+}
+
+impl Teller {
+    /// Logs what was not yet when the pipeline ended.
+    fn last(&mut self, report: &Report, meters: &Meters) {
+        self.refused.firsts(meters).iter().for_each(refused::Line::log);
+        self.refused.look(Time::from(report.ran), &report.refusals).iter().for_each(refused::Line::log);
+    }
 }
 
 impl Run {
@@ -92,7 +111,7 @@ impl RunOptions {
     fn runtime(&self) -> Result<tokio::runtime::Runtime, String> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = self.threads {
-            builder.worker_threads(threads.max(1));
+            builder.worker_threads(usize::from(threads));
         }
         builder.enable_all().thread_name("pipeline").build().map_err(|error| format!("no threads: {error}"))
     }
@@ -105,20 +124,24 @@ impl RunOptions {
                 return Done::Failed;
             }
         };
+        let until = self.time.map(|time| Instant::now() + time.get());
         let Ok(mut live) = Live::start(plan, files, shown) else { return Done::Wrong };
         loop {
-            let mut refused = Refused::default();
-            let next = self.watch(&mut live, again, &mut signals, shown, &mut refused).await;
+            let is_shown = !self.quiet && std::io::stderr().is_terminal();
+            let status = Status::new(live.running.view(), is_shown);
+            let mut teller = Teller { status, refused: Refused::default() };
+            let next = self.watch(&mut live, again, until, &mut signals, &mut teller, shown).await;
             let meters = live.meters();
             let Live { running, plan: before, files: files_before, .. } = live;
-            let (report, is_stopped) = self.drain(running, &mut signals, &mut refused, &meters).await;
-            refused.firsts(&meters).iter().for_each(refused::Line::log);
-            refused.look(Time::from(report.ran), &report.refusals).iter().for_each(refused::Line::log);
-            let done = self.conclude(&report, &meters, &before);
+            let deadline = self.drain_timeout.get();
+            let (report, is_stopped) = drain(running, deadline, &mut signals, &mut teller, &meters).await;
+            teller.last(&report, &meters);
+            let done = conclude(&report, &meters, &before, self.telling());
             let Next::StartAnew(plan, files) = next else { return done };
             if is_stopped {
                 return done;
             }
+            reload::warn_of_losses(&before, &report);
             live = match Live::start(plan, files, shown) {
                 Ok(live) => {
                     shown.count_reload(Reloaded::Anew);
@@ -140,21 +163,29 @@ impl RunOptions {
         self
     }
 
+    const fn telling(&self) -> Telling {
+        match (self.json, self.quiet) {
+            (true, _) => Telling::Json,
+            (false, true) => Telling::Quiet,
+            (false, false) => Telling::Page,
+        }
+    }
+
     /// Follows one pipeline until it is to be drained; says what comes next.
     async fn watch(
         &self,
         live: &mut Live,
         again: Option<Again<'_>>,
+        until: Option<Instant>,
         signals: &mut Signals,
+        Teller { status, refused }: &mut Teller,
         shown: &Shown,
-        refused: &mut Refused,
     ) -> Next {
         let view = live.running.view();
-        let mut status = Status::new(view.clone(), !self.quiet && std::io::stderr().is_terminal());
         let mut stalls = view.watch_stalls();
         let limit = async {
-            match &self.time {
-                Some(time) => tokio::time::sleep(time.get()).await,
+            match until {
+                Some(until) => sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -188,114 +219,5 @@ impl RunOptions {
         }
         status.clear();
         next
-    }
-
-    /// Drains, until the deadline or another signal, and says whether it was that.
-    async fn drain(
-        &self,
-        mut running: Running,
-        signals: &mut Signals,
-        refused: &mut Refused,
-        meters: &Meters,
-    ) -> (Report, bool) {
-        running.shut_intake();
-        let view = running.view();
-        let deadline = self.drain_timeout.get();
-        let stopped = async { while signals.next().await != Heard::End {} };
-        tokio::select! {
-            () = running.ended() => {}
-            () = refused.follow(&view, meters) => {}
-            () = tokio::time::sleep(deadline) => return (running.drain(Duration::ZERO).await, false),
-            () = stopped => return (running.stop().await, true),
-        }
-        (running.wait().await, false)
-    }
-
-    fn conclude(&self, report: &Report, meters: &Meters, plan: &Plan) -> Done {
-        if !self.quiet {
-            eprintln!("{report}{}", tallies(meters));
-        }
-        match (&report.end, report.ledger.check()) {
-            (_, Err(imbalance)) => {
-                eprintln!("tidegate: {imbalance}; this is a bug, please report it with the pipeline file");
-                Done::Failed
-            }
-            (PipelineEnd::Completed, Ok(())) => {
-                let lost: Vec<_> = report.refusals.iter().filter_map(|sink| given_up(sink, plan)).collect();
-                lost.iter().for_each(|text| eprintln!("tidegate: {text}"));
-                if lost.is_empty() { Done::Well } else { Done::Failed }
-            }
-            (end, Ok(())) => {
-                if self.quiet {
-                    eprintln!("tidegate: the pipeline {end}");
-                }
-                Done::Failed
-            }
-        }
-    }
-}
-
-/// What to say where a sink gave records back to sources that do not read them again and tell nobody.
-fn given_up(sink: &SinkRefusals, plan: &Plan) -> Option<String> {
-    let delivers = |wanted: fn(Delivery) -> bool| {
-        plan.nodes.iter().any(|node| match &node.component {
-            Component::Source(source) => wanted(source.exposure().delivery),
-            Component::Transform(_) | Component::Sink(_) => false,
-        })
-    };
-    let tells_nobody =
-        delivers(|delivery| matches!(delivery, Delivery::InFlight | Delivery::Lossy | Delivery::Generated));
-    let mut records = if tells_nobody { sink.returned_transient } else { Records::ZERO };
-    // What is refused for good is not read again either.
-    if tells_nobody || delivers(|delivery| delivery == Delivery::Replayed) {
-        records += sink.returned_permanent;
-    }
-    let cause = sink.last.as_ref().map(|last| last.cause.to_string()).unwrap_or_default();
-    (records > Records::ZERO).then(|| {
-        format!(
-            "sink \"{}\" gave up {} and no source keeps them: {cause}; `dead_letter: true` on the sink keeps what is \
-             refused for good in a file",
-            sink.sink, records
-        )
-    })
-}
-
-/// What components counted beside the records, as far as there was any of it: for the report.
-fn tallies(meters: &Meters) -> String {
-    let counted = meters.all().into_iter().filter(|meter| meter.counter.get() > 0);
-    let lines: Vec<String> =
-        counted.map(|meter| format!("  {:<20} {:<28} {}", meter.node, meter.name, meter.counter.get())).collect();
-    if lines.is_empty() { String::new() } else { format!("\nbeside the records:\n{}", lines.join("\n")) }
-}
-
-/// What a signal asks for.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Heard {
-    End,
-    Reload,
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next signal. Cancel-safe.
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.interrupt.recv() => Heard::End,
-            _ = self.terminate.recv() => Heard::End,
-            _ = self.hangup.recv() => Heard::Reload,
-        }
     }
 }

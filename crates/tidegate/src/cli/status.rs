@@ -42,6 +42,7 @@ struct Sample {
     refused: Vec<String>,
 }
 
+#[derive(Clone)]
 struct Stage {
     name: String,
     kind: FlowKind,
@@ -65,8 +66,9 @@ impl Status {
         ticks.tick().await;
         let now = Sample::take(&self.view);
         if let Some(before) = &self.before {
-            let text = frame(self.view.name(), before, &now, term::width());
-            self.draw(&(text + &self.reloads));
+            let (width, height) = (term::width(), term::height());
+            let text = frame(self.view.name(), before, &now, width) + &self.reloads;
+            self.draw(&fitted(&text, width, height));
         }
         self.before = Some(now);
     }
@@ -76,6 +78,16 @@ impl Status {
         let some = reloads.into_iter().filter(|(_, times)| *times > 0);
         let some: Vec<_> = some.map(|(result, times)| format!("{times} {}", result.name().replace('_', " "))).collect();
         self.reloads = format!("reloads: {}\n", some.join(", "));
+    }
+
+    /// Whether it draws at all.
+    pub(super) const fn is_shown(&self) -> bool {
+        self.ticks.is_some()
+    }
+
+    /// Draws one line in the place of the picture; for drains.
+    pub(super) fn say(&mut self, line: &str) {
+        self.draw(&fitted(line, term::width(), term::height()));
     }
 
     /// Removes what was drawn.
@@ -122,6 +134,24 @@ impl Sample {
     }
 }
 
+/// What fits on the terminal: lines are cut, not wrapped, and none scrolls away, so that all of it can be drawn over.
+fn fitted(text: &str, width: usize, height: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    // The line below the last one is where the cursor stands.
+    let room = height.saturating_sub(1).max(1);
+    let (top, left) = lines.split_at(lines.len().min(room));
+    let mut top: Vec<String> = top.iter().map(|line| term::clipped(line, width)).collect();
+    if !left.is_empty()
+        && let Some(last) = top.last_mut()
+    {
+        *last = term::clipped("  and more, for which the terminal has no room", width);
+    }
+    top.join("\n") + "\n"
+}
+
+/// Terminals with fewer columns are shown the fill of edges as a figure alone.
+const WIDE: usize = 100;
+
 /// The picture: a head, a row for each stage, the sentence.
 fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
     let span = now.at.saturating_sub(before.at).as_secs_f64().max(0.001);
@@ -134,7 +164,11 @@ fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
         now.used,
         grouped(now.in_flight)
     );
-    let names = now.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).min(24);
+    let names = now.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).min(if width < WIDE {
+        16
+    } else {
+        24
+    });
     let mut rows: Vec<(&Stage, &Stage)> = now.stages.iter().zip(&before.stages).collect();
     rows.sort_by_key(|(stage, _)| stage.kind as u8);
     for (stage, last) in rows.into_iter().take(MOST_ROWS) {
@@ -148,8 +182,11 @@ fn frame(name: &str, before: &Sample, now: &Sample, width: usize) -> String {
         );
         let edge = now.edges.iter().find(|edge| *edge.name == *stage.name);
         text.push_str(&edge.map_or_else(
-            || " ".repeat(17),
-            |edge| format!("{} {:>3.0} %  ", bar(edge.fill_share()), edge.fill_share() * 100.0),
+            || " ".repeat(if width < WIDE { 6 } else { 17 }) + " ",
+            |edge| {
+                let bar = if width < WIDE { String::new() } else { bar(edge.fill_share()) + " " };
+                format!("{bar}{:>3.0} %  ", edge.fill_share() * 100.0)
+            },
         ));
         let _ = writeln!(text, "{}", states(&last.times, &stage.times));
     }
@@ -283,9 +320,25 @@ mod tests {
         let text = frame("shop", &sample(10, 1_000, 0), &sample(12, 41_000, 1), 20);
         assert_eq!(
             text,
-            "shop  00:00:12   memory 1 MiB of 64 MiB   in flight 12 345\n  orders  source        20.0 k/s                   \
+            "shop  00:00:12   memory 1 MiB of 64 MiB   in flight 12 345\n  orders  source        20.0 k/s         \
              busy 50 %, blocked 50 %\nsink \"store\" limits\nsource \"orders\"\n"
         );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_none_scrolls_away() {
+        let (mut before, mut now) = (sample(10, 1_000, 0), sample(12, 41_000, 1));
+        for sample in [&mut before, &mut now] {
+            let stage = || Stage { name: "a name that is far too long".into(), ..sample.stages[0].clone() };
+            let many = std::iter::repeat_with(stage).take(30).collect();
+            sample.stages = many;
+        }
+        for (width, height) in [(80, 24), (40, 10), (200, 50)] {
+            let text = fitted(&frame("shop", &before, &now, width), width, height);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= width), "{width}: {text}");
+            assert!(text.lines().count() < height, "{height}: {text}");
+        }
     }
 
     #[test]
