@@ -43,9 +43,10 @@ impl FolderLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
-            file.write_all(format!("{}\n", std::process::id()).as_bytes())
-        });
+        let noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
         noted.map_err(failed)?;
         Ok(Self(Arc::new(file)))
     }

@@ -39,10 +39,10 @@ use tidegate_record::codec::Encoder;
 use tidegate_record::codec::compress;
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blocking};
 
+use self::ending::{Ending, Mending};
 pub(super) use self::open::OpenFiles;
 pub use self::rotate::Rotation;
 pub(super) use self::write::fault as file_fault;
-use self::ending::{Ending, Mending};
 use self::write::{Job, Writer, packed_most, sorting_most};
 use super::desk::{Desk, Sheet};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
@@ -279,6 +279,10 @@ impl SinkConfig for File {
         }
     }
 
+    fn compresses(&self) -> bool {
+        self.packing() != Compression::None
+    }
+
     fn required(&self) -> bool {
         self.acknowledgements.enabled
     }
@@ -296,7 +300,10 @@ impl SinkConfig for File {
         let writer = Writer::new(&self, files, template, clock);
         let slot = with_fields(slot, &self.encoding).batch(limits).encoding(usual);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
-        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs, sorts });
+        slot.sink(
+            policy,
+            FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs, sorts },
+        );
         Ok(())
     }
 }

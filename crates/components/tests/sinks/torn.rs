@@ -75,9 +75,10 @@ async fn a_compressed_file_can_be_read_wherever_it_was_torn() {
 
 #[tokio::test]
 async fn records_with_their_lengths_before_them_are_mended_too() {
-    for (method, whole, torn) in
-        [("octet_counting", "8 {\"id\":0}", "12 {\"id\""), ("length_delimited", "\0\0\0\x08{\"id\":0}", "\0\0\0\x0c{\"id\"")]
-    {
+    for (method, whole, torn) in [
+        ("octet_counting", "8 {\"id\":0}", "12 {\"id\""),
+        ("length_delimited", "\0\0\0\x08{\"id\":0}", "\0\0\0\x0c{\"id\""),
+    ] {
         let folder = Folder::new();
         for tail in [torn, &torn[..1], ""] {
             fs::write(folder.0.join("out"), format!("{whole}{tail}")).unwrap();

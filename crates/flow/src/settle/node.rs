@@ -131,3 +131,57 @@ fn finish_rows(parts: &Few<Plain>, mut finished: Vec<Finished>) {
         base = end;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::Witness;
+    use crate::outcome::{Nack, Outcome};
+    use crate::settle::{Ticket, Verdict, Window, WindowSpec};
+    use crate::{Time, Weight};
+
+    /// How each row ended, in order of that.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(u32, Outcome)>>);
+
+    impl Witness for Heard {
+        fn ended(&self, first: u32, rows: u32, verdict: &Verdict) {
+            self.0.lock().unwrap().extend((first..first + rows).map(|row| (row, verdict.outcome())));
+        }
+    }
+
+    #[test]
+    fn a_witness_hears_of_each_row_once_whatever_is_above_it_and_below() {
+        let window = Window::new(WindowSpec::default()).unwrap();
+        let open = |rows| window.try_open(0, Weight::new(rows, rows), Some(()), Time::ZERO).unwrap();
+        let heard = Arc::new(Heard::default());
+        let witness: Arc<dyn Witness> = heard.clone();
+        // Rows 0 and 1 of a window, 2 and 3 of a branch of a fork, 4 of nobody.
+        let mut branches = open(2).fork(2);
+        let mut ticket = open(2);
+        ticket.append(branches.pop().unwrap());
+        ticket.append(Ticket::detached(1));
+        let mut ticket = ticket.witnessed(&witness);
+        assert_eq!(ticket.records(), 5);
+        let taken = ticket.take_rows(&[1, 3]);
+        assert_eq!((taken.records(), ticket.records()), (2, 3));
+        ticket.settle_rows(&[1], Outcome::Filtered);
+        let mut halves = ticket.fork(2);
+        halves.pop().unwrap().settle(Outcome::Delivered);
+        assert_eq!(*heard.0.lock().unwrap(), [(2, Outcome::Filtered)], "not before all branches have ended");
+        halves.pop().unwrap().settle(Outcome::Shed);
+        taken.nack(Nack::transient("later"));
+        let mut rows = heard.0.lock().unwrap().clone();
+        rows.sort_unstable();
+        let (shed, returned) = (Outcome::Shed, Outcome::Returned);
+        assert_eq!(rows, [(0, shed), (1, returned), (2, Outcome::Filtered), (3, returned), (4, shed)]);
+        assert!(window.take_settled().is_none(), "the other branch of the fork has not ended");
+        branches.pop().unwrap().settle(Outcome::Delivered);
+        let counts = std::iter::from_fn(|| window.take_settled()).fold([0, 0, 0], |[shed, back, done], settled| {
+            let of = |outcome| settled.counts.get(outcome).get();
+            [shed + of(Outcome::Shed), back + of(Outcome::Returned), done + of(Outcome::Delivered)]
+        });
+        assert_eq!(counts, [1, 2, 1]);
+    }
+}

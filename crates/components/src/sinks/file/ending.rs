@@ -212,8 +212,7 @@ fn pass_records(framing: EncodeFraming, mut from: BufReader<&File>, length: u64)
 
 /// Whether what stands behind `from` is one whole value of JSON.
 fn is_object(mut read: &File, from: u64) -> bool {
-    read.seek(SeekFrom::Start(from)).is_ok()
-        && serde_json::from_reader::<_, IgnoredAny>(BufReader::new(read)).is_ok()
+    read.seek(SeekFrom::Start(from)).is_ok() && serde_json::from_reader::<_, IgnoredAny>(BufReader::new(read)).is_ok()
 }
 
 /// Appends what stands from `from` to `to` to the file at `aside`, as a line.

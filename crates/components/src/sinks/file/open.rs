@@ -36,12 +36,7 @@ struct OpenFile {
 }
 
 impl OpenFiles {
-    pub(in crate::sinks) fn new(
-        capacity: usize,
-        idle: Duration,
-        rotation: Option<Rotation>,
-        mending: Mending,
-    ) -> Self {
+    pub(in crate::sinks) fn new(capacity: usize, idle: Duration, rotation: Option<Rotation>, mending: Mending) -> Self {
         Self { files: HashMap::new(), capacity, idle, rotation, mending }
     }
 

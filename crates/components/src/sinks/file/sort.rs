@@ -157,9 +157,8 @@ mod tests {
         while from < rows.len() {
             let until = sorter.sort(&rows, from, (&template, &mut clock), &mut refused);
             let files = sorter.files(from);
-            stretches.push(
-                files.into_iter().map(|(name, at)| (name.into_string(), sorter.order()[at].to_vec())).collect(),
-            );
+            stretches
+                .push(files.into_iter().map(|(name, at)| (name.into_string(), sorter.order()[at].to_vec())).collect());
             from = until;
         }
         (stretches, refused.into_iter().map(|(row, _)| row).collect())
