@@ -179,13 +179,14 @@ Examples
         line: "planted bugs: each must be caught by the test that it names",
         missing: always,
         page: "\
-cargo xtask mutants [--only NAME] [--without PACKAGES] [--list]
+cargo xtask mutants [--only NAME] [--without PACKAGES] [--minutes N] [--list]
 
 Copies the sources to a scratch folder under the target folder. For each entry of xtask/mutants.toml: the named test
 must pass on the sound code, the planted bug must compile, and the same test must then fail.
 
   --only NAME           this mutant alone
   --without PACKAGES    none of these packages, with commas between
+  --minutes N           begin none after so many minutes, and say which were left; each commit begins with another
   --list                print the table and run nothing
 
 Examples

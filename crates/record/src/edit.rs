@@ -160,12 +160,37 @@ impl<'a> RowMut<'a> {
             return true;
         }
         self.enter_object();
+        if let Some(cut) = self.cut(path) {
+            let end = self.body.text.len();
+            self.splice(cut, end..end);
+            return true;
+        }
         if self.as_row().is_edited() {
             self.settle_edits();
         }
         let Some(less) = without(self.as_row().bytes(), path.segments()) else { return false };
         self.replace(less);
         true
+    }
+
+    /// The splice that removes the value at `path`: for a member at the top level that stands as it was read, and not
+    /// alone. `None` where it takes more than that.
+    fn cut(&mut self, path: &Path) -> Option<Range<usize>> {
+        let [Segment::Field(key)] = path.segments() else { return None };
+        self.index();
+        let index = self.body.index.of(self.number)?;
+        let row = self.as_row();
+        let cut = index.cut(row.bytes(), key.name())?;
+        let entry = &self.body.rows[self.number];
+        let (mut others, mut is_apart) = (0, true);
+        for edit in self.body.edits_of(entry) {
+            let other = edit.cut();
+            others += 1;
+            is_apart &= other.end <= cut.start || cut.end <= other.start;
+        }
+        // However many of the edits are removals, a member that was read stays: what is added behind it begins with a
+        // comma.
+        (is_apart && others + 1 < index.len()).then_some(cut)
     }
 
     /// Replaces the whole record by `json`, which must be one JSON object.
@@ -176,15 +201,19 @@ impl<'a> RowMut<'a> {
         self.body.bytes -= self.body.weigh(&entry);
         self.body.unwrite(&entry, self.kept);
         let range = self.body.write(json);
+        self.stand_at(range, memchr::memchr(b'\n', json).is_some());
+        self.body.bytes += self.body.weigh(&self.body.rows[self.number]);
+    }
+
+    /// The record is now the object at `range` of the side buffer.
+    fn stand_at(&mut self, range: Range<usize>, has_newlines: bool) {
         let own = &mut self.body.rows[self.number];
         own.move_to(range);
         own.is_written = true;
         own.edits = NO_EDIT;
         own.form = Form::Object;
         own.is_plain = false;
-        own.has_newlines = memchr::memchr(b'\n', json).is_some();
-        let own = *own;
-        self.body.bytes += self.body.weigh(&own);
+        own.has_newlines = has_newlines;
         self.forget_index();
     }
 
@@ -196,9 +225,18 @@ impl<'a> RowMut<'a> {
 
     /// Makes a row in the form of a message one in the form of an object.
     fn enter_object(&mut self) {
-        if self.as_row().form() == Form::Message {
-            self.settle_edits();
+        let entry = self.body.rows[self.number];
+        if entry.form == Form::Object {
+            return;
         }
+        let Body { pieces, text, envelope, .. } = &mut *self.body;
+        let Some(piece) = pieces.get(entry.piece).filter(|_| !entry.is_written) else { return self.settle_edits() };
+        let from = text.len();
+        envelope.enclose(&piece.slab[entry.range()], &piece.origin, text);
+        let range = from..text.len();
+        self.body.bytes += (range.len() - entry.range().len()) as u64;
+        let has_newlines = memchr::memchr(b'\n', &self.body.text[range.clone()]).is_some();
+        self.stand_at(range, has_newlines);
     }
 
     /// Writes the row out as an object, edits made, and goes on with that.

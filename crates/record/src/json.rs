@@ -11,7 +11,7 @@ mod scan;
 mod text;
 mod word;
 
-pub(crate) use find::{Members, field, first_field, key_is, skip_space};
+pub(crate) use find::{Members, cut_of, field, first_field, key_is, skip_space};
 pub use find::{elements, find, members};
 pub use invalid::{Invalid, Why};
 pub use scan::{MAX_DEPTH, Member, Shape, scan};

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod json;
 
 mod edit;
+mod envelope;
 mod origin;
 mod path;
 mod row;

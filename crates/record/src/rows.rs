@@ -131,12 +131,13 @@ impl Rows {
     ) {
         let body = self.own();
         let (piece, base) = body.pieces.place(slab, origin);
+        let text: &[u8] = slab;
         let mut bytes = 0;
         body.rows.extend(ranges.map(|range| {
-            assert!(range.start <= range.end && range.end <= slab.len(), "row outside of its slab");
+            assert!(range.start <= range.end && range.end <= text.len(), "row outside of its slab");
             bytes += range.len() + size_of::<Entry>();
             let mut entry = Entry::new(base + range.start..base + range.end, piece, form);
-            entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', &slab[range]).is_some();
+            entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', &text[range]).is_some();
             entry
         }));
         body.bytes += bytes as u64;

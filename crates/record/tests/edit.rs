@@ -191,6 +191,47 @@ fn removing_takes_every_member_of_the_name() {
 }
 
 #[test]
+fn what_stands_around_a_removed_member_stays_as_it_was() {
+    let text = r#"{ "a" : 1 , "b":{"x":2} , "c":3 }"#;
+    let without = |names: &[&str]| {
+        edited(text, |row| {
+            for name in names {
+                assert!(row.remove(&path(name)));
+                assert!(!row.remove(&path(name)), "it is gone");
+            }
+        })
+    };
+    assert_eq!(without(&[".a"]), r#"{ "b":{"x":2} , "c":3 }"#);
+    assert_eq!(without(&[".b"]), r#"{ "a" : 1 , "c":3 }"#);
+    assert_eq!(without(&[".c"]), r#"{ "a" : 1 , "b":{"x":2} }"#);
+    for (names, left) in [
+        ([".a", ".b"], r#"{"c":3}"#),
+        ([".b", ".a"], r#"{"c":3}"#),
+        ([".b", ".c"], r#"{"a":1}"#),
+        ([".c", ".a"], r#"{"b":{"x":2}}"#),
+    ] {
+        assert_eq!(without(&names).replace(' ', ""), left, "{names:?}");
+    }
+    assert_eq!(without(&[".a", ".b", ".c"]).replace(' ', ""), "{}");
+    let moved = edited(text, |row| {
+        row.set(&path(".new"), b"4");
+        row.remove(&path(".c"));
+        row.set(&path(".c"), b"5");
+        row.remove(&path(".a"));
+    });
+    assert_eq!(moved.replace(' ', ""), r#"{"b":{"x":2},"new":4,"c":5}"#);
+}
+
+#[test]
+fn removing_a_member_writes_nothing() {
+    let mut rows = object(r#"{"a":1,"b":2,"c":3}"#);
+    let before = rows.row(0).weight();
+    rows.row_mut(0).remove(&path(".b"));
+    assert_eq!(rows.row(0).weight(), before, "a splice that only cuts");
+    assert!(rows.row(0).is_edited());
+}
+
+#[test]
 fn of_a_repeated_name_the_last_is_read_and_set() {
     let text = r#"{"a":1,"b":2,"\u0061":3}"#;
     assert_eq!(object(text).row(0).get(&path(".a")).as_deref(), Some(&b"3"[..]));

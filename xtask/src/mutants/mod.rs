@@ -37,7 +37,7 @@ enum Verdict {
 
 /// Runs the mutants of the table.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
-    let (mut only, mut without, mut list) = (None, None, false);
+    let (mut only, mut without, mut limit, mut list) = (None, None, None, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -45,6 +45,10 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
             "--only" => only = Some(args.next().ok_or_else(|| Fail::usage("`--only` needs the name of a mutant"))?),
             "--without" => {
                 without = Some(args.next().ok_or_else(|| Fail::usage("`--without` needs names of packages"))?)
+            }
+            "--minutes" => {
+                let minutes = args.next().and_then(|text| text.parse::<u64>().ok());
+                limit = Some(minutes.ok_or_else(|| Fail::usage("`--minutes` needs a whole number"))?);
             }
             other => return Err(help::unknown_option("mutants", other)),
         }
@@ -70,8 +74,22 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
         }
         return Ok(());
     }
-    let verdicts = Bench::new(&workspace.root, &workspace.target.join("mutants"))?.judge_all(&mutants)?;
+    let mut until = None;
+    if let Some(minutes) = limit {
+        until = Some(Instant::now() + Duration::from_secs(minutes * 60));
+        // Each change begins elsewhere, so that in the end all have their turn.
+        let turn = commits(&workspace.root) * 7 % mutants.len().max(1);
+        mutants.rotate_left(turn);
+    }
+    let verdicts = Bench::new(&workspace.root, &workspace.target.join("mutants"))?.judge_all(&mutants, until)?;
     conclude(&mutants, &verdicts)
+}
+
+/// How many commits the sources have behind them; 0 where there is no history.
+fn commits(root: &Path) -> usize {
+    let mut count = Command::new("git");
+    count.current_dir(root).args(["rev-list", "--count", "HEAD"]);
+    shell::capture(&mut count).ok().and_then(|said| said.trim().parse().ok()).unwrap_or(0)
 }
 
 fn conclude(mutants: &[Mutant], verdicts: &[Verdict]) -> Result<(), Fail> {
@@ -81,11 +99,15 @@ fn conclude(mutants: &[Mutant], verdicts: &[Verdict]) -> Result<(), Fail> {
         .filter(|(_, verdict)| !matches!(verdict, Verdict::Caught | Verdict::CaughtByTime))
         .map(|(mutant, _)| mutant.name.as_str())
         .collect();
+    if let Some(left) = mutants.get(verdicts.len()..).filter(|left| !left.is_empty()) {
+        let names: Vec<&str> = left.iter().map(|mutant| mutant.name.as_str()).collect();
+        println!("{}: {} mutants NOT RUN, for want of time: {}", yellow("mutants"), left.len(), names.join(", "));
+    }
     if bad.is_empty() {
-        println!("{}: {} mutants, all caught", green("mutants"), mutants.len());
+        println!("{}: {} mutants, all caught", green("mutants"), verdicts.len());
         return Ok(());
     }
-    Err(Fail::red(format!("{} of {} mutants were not caught: {}", bad.len(), mutants.len(), bad.join(", "))))
+    Err(Fail::red(format!("{} of {} mutants were not caught: {}", bad.len(), verdicts.len(), bad.join(", "))))
 }
 
 /// The scratch copy and its build folder.
@@ -102,10 +124,14 @@ impl Bench {
         Ok(Self { scratch, target: folder.join("target"), sound: Vec::new() })
     }
 
-    fn judge_all(&mut self, mutants: &[Mutant]) -> Result<Vec<Verdict>, Fail> {
+    /// The verdicts on the mutants, of as many as could begin before `until`.
+    fn judge_all(&mut self, mutants: &[Mutant], until: Option<Instant>) -> Result<Vec<Verdict>, Fail> {
         let mut verdicts = Vec::new();
         for mutant in mutants {
             let start = Instant::now();
+            if until.is_some_and(|until| start >= until) {
+                break;
+            }
             let verdict = self.judge(mutant)?;
             let shown = match &verdict {
                 Verdict::Caught => green("caught"),
@@ -154,9 +180,7 @@ impl Bench {
     }
 
     fn judge_planted(&self, mutant: &Mutant) -> Result<Verdict, Fail> {
-        let mut build = self.cargo(mutant);
-        build.args(["test", "--quiet", "-p", &mutant.package, "--no-run"]);
-        match judge::run(build, BUILD_LIMIT)? {
+        match judge::run(self.build_command(mutant), BUILD_LIMIT)? {
             Run::Green(_) => {}
             Run::Red(said) => {
                 return Ok(Verdict::Faulty(format!("the planted bug does not compile:\n{}", tail(&said))));
@@ -179,6 +203,19 @@ impl Bench {
         let mut command = self.cargo(mutant);
         command.args(["test", "-p", &mutant.package, "--tests", "--", &mutant.test]);
         command
+    }
+
+    /// Builds the binary of the test and no other, where the entry says which one that is.
+    fn build_command(&self, mutant: &Mutant) -> Command {
+        let mut build = self.cargo(mutant);
+        match mutant.command.as_deref() {
+            Some([program, verb, args @ ..]) if program == "cargo" && verb == "test" => {
+                let own = args.iter().take_while(|arg| *arg != "--");
+                build.args(["test", "--quiet", "--no-run"]).args(own);
+            }
+            _ => drop(build.args(["test", "--quiet", "--no-run", "-p", &mutant.package, "--tests"])),
+        }
+        build
     }
 
     fn cargo(&self, mutant: &Mutant) -> Command {

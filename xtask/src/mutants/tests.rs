@@ -46,10 +46,13 @@ fn each_verdict_is_reached() {
         mutant("hangs", "x + 1", "loop { std::hint::spin_loop() }", "next_is_one_more") + "timeout_secs = 1\n",
     ];
     let mutants = table::parse(&table.concat()).unwrap();
-    let verdicts = Bench::new(&root, &folder.join("out")).and_then(|mut bench| bench.judge_all(&mutants));
+    let mut bench = Bench::new(&root, &folder.join("out")).unwrap();
+    let too_late = bench.judge_all(&mutants, Some(Instant::now()));
+    let verdicts = bench.judge_all(&mutants, None);
     let restored = std::fs::read_to_string(folder.join("out/src/src/lib.rs")).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
 
+    assert_eq!(too_late.unwrap(), [], "none begins when the time is over");
     let verdicts = verdicts.unwrap();
     assert_eq!(verdicts[0], Verdict::Caught);
     assert_eq!(verdicts[1], Verdict::Survived);

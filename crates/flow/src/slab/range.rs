@@ -110,6 +110,8 @@ impl Slab {
 
 impl Deref for Slab {
     type Target = [u8];
+
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.parts.as_deref().map_or(&[], |parts| &parts.bytes[self.start..self.end])
     }

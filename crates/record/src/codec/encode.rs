@@ -2,10 +2,8 @@
 
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::Arc;
 
-use crate::json;
-use crate::origin::Origin;
+use crate::envelope::Envelope;
 use crate::row::{Form, Row};
 use crate::rows::{Body, Entry, Rows};
 
@@ -280,30 +278,10 @@ impl Encoder {
                     out[from..].iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
                 }
             }
-            (Codec::Json, Form::Message) => envelope.write(row, out),
+            (Codec::Json, Form::Message) => match row.origin() {
+                Some(origin) => envelope.enclose(row.bytes(), origin, out),
+                None => row.write_json(out),
+            },
         }
-    }
-}
-
-/// What stands around the messages of one origin, put together once.
-#[derive(Default)]
-struct Envelope {
-    of: Option<Arc<Origin>>,
-    head: Vec<u8>,
-    tail: Vec<u8>,
-}
-
-impl Envelope {
-    fn write(&mut self, row: Row<'_>, out: &mut Vec<u8>) {
-        let Some(origin) = row.origin() else { return row.write_json(out) };
-        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, origin)) {
-            self.head.clear();
-            self.tail.clear();
-            origin.write_around_message(&mut self.head, &mut self.tail);
-            self.of = Some(Arc::clone(origin));
-        }
-        out.extend_from_slice(&self.head);
-        json::quote(row.bytes(), out);
-        out.extend_from_slice(&self.tail);
     }
 }

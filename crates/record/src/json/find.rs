@@ -43,6 +43,18 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// What to cut out of an object so that one of its members is gone, with the comma before it, or behind it for the
+/// first.
+pub(crate) fn cut_of(members: &[Member], at: usize) -> Range<usize> {
+    let own = &members[at];
+    match (at.checked_sub(1).and_then(|before| members.get(before)), members.get(at + 1)) {
+        (Some(before), _) => before.value_end as usize..own.value_end as usize,
+        // A key is noted without its quote.
+        (None, Some(next)) => own.key as usize - 1..next.key as usize - 1,
+        (None, None) => own.key as usize - 1..own.value_end as usize,
+    }
+}
+
 /// The members of an object: the text of each key, without quotes and not decoded, and the range of each value. Ends
 /// early where the text is no object.
 pub fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], Range<usize>)> {

@@ -6,6 +6,7 @@ use tidegate_flow::{Bytes, Slab};
 
 use super::pieces::Pieces;
 use crate::edit::Written;
+use crate::envelope::Envelope;
 use crate::json::{self, Invalid, Member, Shape};
 use crate::row::Form;
 
@@ -81,6 +82,8 @@ pub(crate) struct Body {
     pub(crate) bytes: u64,
     /// The members of the row that was scanned last.
     pub(crate) index: Index,
+    /// What stands around the messages that became objects last.
+    pub(crate) envelope: Envelope,
 }
 
 /// Where the members of one row stand, as long as its bytes are those that were scanned.
@@ -120,6 +123,17 @@ impl Index {
     pub(crate) fn field(&self, text: &[u8], name: &str) -> Option<Range<usize>> {
         let mut members = json::Members::new(text, &self.members);
         members.find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// What to cut out so that the member `name` is gone, with one of the commas beside it; `None` where there is none.
+    pub(crate) fn cut(&self, text: &[u8], name: &str) -> Option<Range<usize>> {
+        let at = json::Members::new(text, &self.members).position(|(key, _)| key == name.as_bytes())?;
+        Some(json::cut_of(&self.members, at))
+    }
+
+    /// How many members.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
     }
 
     /// The object, without white space around it.
@@ -184,6 +198,7 @@ impl Body {
             + self.edits.capacity() * size_of::<Edit>()
             + self.text.capacity()
             + self.index.heap_bytes()
+            + self.envelope.heap_bytes()
     }
 
     /// A copy of the rows in `range`, with what they refer to and nothing else.
@@ -274,6 +289,8 @@ impl Body {
             .map(|(piece, live)| !piece.slab.is_empty() && *live < piece.slab.retained_bytes().get().div_ceil(4))
             .collect();
         let before = self.text.len();
+        let moved = live.iter().zip(&sparse).filter(|(_, sparse)| **sparse).map(|(live, _)| *live).sum::<u64>();
+        self.text.reserve(usize::try_from(moved).unwrap_or(0));
         for number in 0..self.rows.len() {
             let entry = self.rows[number];
             if entry.is_written || !sparse[entry.piece as usize] {

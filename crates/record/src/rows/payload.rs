@@ -126,5 +126,6 @@ impl Body {
         self.text.clear();
         self.bytes = 0;
         self.index.forget();
+        self.envelope.forget();
     }
 }
