@@ -112,6 +112,7 @@ impl Program {
         assert!(self.child.wait().unwrap().success(), "{report}");
         assert!(report.contains("the ledger balances"), "{report}");
         let allowed = BUDGET_BYTES + CONSTANT_BYTES;
+        eprintln!("GROWN {:.1} MiB beside budget: {:.1}", grown as f64 / 1048576.0, (grown as f64 - BUDGET_BYTES as f64)/1048576.0);
         assert!(grown <= allowed, "it took {grown} bytes more than at its start; {allowed} are allowed\n{report}");
         report
     }

@@ -25,7 +25,7 @@ use crate::contract::Counter;
 const MOST_TORN: u64 = 256 << 20;
 
 /// How much is read at once on the way back to the last delimiter.
-const BLOCK: u64 = 16 << 10;
+const BLOCK: usize = 16 << 10;
 
 /// How the end of a file is known to be whole.
 #[derive(Copy, Clone, Debug)]
@@ -162,7 +162,7 @@ fn readable(path: &Path, about: &std::fs::Metadata) -> Option<File> {
 
 /// Where the last delimiter ends.
 fn behind_last(delimiter: u8, read: &File, length: u64) -> io::Result<u64> {
-    let mut block = [0; BLOCK as usize];
+    let mut block = [0; BLOCK];
     let mut to = length;
     // The last byte first: mostly it is the one.
     let mut size = 1;
@@ -173,7 +173,7 @@ fn behind_last(delimiter: u8, read: &File, length: u64) -> io::Result<u64> {
         if let Some(at) = block.iter().rposition(|byte| *byte == delimiter) {
             return Ok(from + at as u64 + 1);
         }
-        (to, size) = (from, BLOCK);
+        (to, size) = (from, BLOCK as u64);
     }
     Ok(0)
 }
