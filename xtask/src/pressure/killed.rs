@@ -60,10 +60,12 @@ pub(super) fn file_to_file(ground: &Ground) -> Result<Outcome, Fail> {
     let (kept, data) = (ground.fresh("kill_file_file.kept"), ground.fresh("kill_file_file.data"));
     std::fs::create_dir_all(&data).map_err(|error| Fail::red(format!("{}: {error}", data.display())))?;
     drop(ground.fresh("kill_file_file.kept.torn"));
+    // A kill ends a write at the end of a page: a field more, and lines do not end there, as 256 bytes would.
     let text = format!(
         "memory: 128MiB\ndata_dir: \"{}\"\nsources:\n  in: {{ type: file, include: [\"{}\"], read_from: beginning }}\n\
-         sinks:\n  out: {{ type: file, inputs: [in], path: \"{}\", encoding: {{ codec: text }}, batch: {{ max_bytes: 16MiB \
-         }} }}\n",
+         transforms:\n  parse: {{ type: remap, inputs: [in], source: \". = parse_json!(.message)\\n.pipeline = 1\" }}\nsinks:\n  \
+         out: {{ type: file, inputs: [parse], path: \"{}\", encoding: {{ codec: json }}, batch: {{ max_bytes: 16MiB }}, \
+         buffer: {{ type: memory, max_size: 32MiB }} }}\n",
         data.display(),
         from.display(),
         kept.display()
@@ -73,10 +75,11 @@ pub(super) fn file_to_file(ground: &Ground) -> Result<Outcome, Fail> {
     let mut peak_rss_mib: f64 = 0.0;
     let length = || std::fs::metadata(&kept).map_or(0, |about| about.len());
     for kill in 0..KILLS_OF_A_COPY {
+        peak_rss_mib = peak_rss_mib.max(program.peak_rss_mib()?);
+        // At another moment each time, while it writes.
         let before = length();
         poll(Duration::from_secs(1), || length() > before);
-        pass(Duration::from_millis(u64::from(kill)));
-        peak_rss_mib = peak_rss_mib.max(program.peak_rss_mib()?);
+        pass(Duration::from_micros(u64::from(kill * 7 % KILLS_OF_A_COPY) * 700));
         program.kill();
         program = ground.start("kill_file_file")?;
     }
