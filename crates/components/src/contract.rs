@@ -100,6 +100,11 @@ pub trait SinkConfig: Config {
         None
     }
 
+    /// Whether it compresses what it writes or sends: a compressor works beside the budget.
+    fn compresses(&self) -> bool {
+        false
+    }
+
     /// Whether sources wait for it before they acknowledge (`acknowledgements`).
     fn required(&self) -> bool {
         true

@@ -5,6 +5,7 @@
 //! * [`wiring`]: how nodes with inputs become stages and edges.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
+//! * [`folder_lock`]: folders of data that one process works with, and no other.
 //! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
 
 pub mod contract;
@@ -15,6 +16,7 @@ pub mod options;
 pub mod value;
 
 mod clock;
+pub mod folder_lock;
 pub mod template;
 #[cfg(test)]
 mod testkit;

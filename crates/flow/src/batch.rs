@@ -254,6 +254,13 @@ impl<P: Payload> Batch<P> {
         self.ticket.settle_rows(rows, verdict);
     }
 
+    /// Removes the listed rows (ascending, distinct), which whoever is given their ticket settles.
+    pub fn take_rows(&mut self, rows: &[u32]) -> Ticket {
+        self.payload.remove_rows(rows);
+        self.meta.deadlines.remove_rows(rows);
+        self.ticket.take_rows(rows)
+    }
+
     /// Ends every record of the batch with `outcome` and drops the payload.
     pub fn settle(self, outcome: Outcome) {
         let Self { payload, ticket, lease, .. } = self;

@@ -35,7 +35,7 @@ pub use ledger::{
 pub use outcome::{Cause, Nack, NackKind, Outcome};
 pub use payload::{Payload, Share, Weigh};
 pub use queue::{EdgeSpec, OnFull, SampleRate};
-pub use settle::{GroupOutcome, GroupWatch, Settled, Tally, Ticket, Verdict, Window, WindowError, WindowSpec};
+pub use settle::{GroupOutcome, GroupWatch, Settled, Tally, Ticket, Verdict, Window, WindowError, WindowSpec, Witness};
 pub use slab::{Slab, SlabBuf, SlabPool};
 pub use time::Time;
 pub use units::{Bytes, Records, Weight, gib, kib, mib};

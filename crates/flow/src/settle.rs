@@ -41,6 +41,7 @@ mod verdict;
 mod watch;
 mod window;
 
+pub use node::Witness;
 pub use progress::Settled;
 pub use spec::{MAX_LANES, MAX_SLOTS, WindowError, WindowSpec};
 pub use tally::Tally;

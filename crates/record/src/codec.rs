@@ -3,5 +3,6 @@
 mod bound;
 pub mod compress;
 mod encode;
+pub mod whole;
 
 pub use encode::{Codec, EncodeFraming, Encoded, Encoder};

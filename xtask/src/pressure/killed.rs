@@ -1,4 +1,4 @@
-//! The program itself is killed in the middle, and started again: `kill_file_tcp`, `kill_http_http`.
+//! The program itself is killed in the middle, and started again: `kill_file_tcp`, `kill_file_file`, `kill_http_http`.
 
 use std::time::Duration;
 
@@ -47,6 +47,60 @@ pub(super) fn file_to_tcp(ground: &Ground) -> Result<Outcome, Fail> {
     outcome.law(outcome.lost() == 0, format!("none of the file is lost over {KILLS} kills"));
     outcome.law_of_memory(resident);
     outcome.note(format!("{} lines were cut off by a kill, and came again whole", last.foreign));
+    Ok(outcome)
+}
+
+/// How often the program is killed while it writes to a file.
+const KILLS_OF_A_COPY: u32 = 25;
+
+/// Every line of the file is in the copy, whole: what a kill tore off is put aside.
+pub(super) fn file_to_file(ground: &Ground) -> Result<Outcome, Fail> {
+    let offered = 400_000 * ground.seconds.clamp(2, 10);
+    let from = ground.generate("kill_file_file.ndjson", offered)?;
+    let (kept, data) = (ground.fresh("kill_file_file.kept"), ground.fresh("kill_file_file.data"));
+    std::fs::create_dir_all(&data).map_err(|error| Fail::red(format!("{}: {error}", data.display())))?;
+    drop(ground.fresh("kill_file_file.kept.torn"));
+    // A kill ends a write at the end of a page: a field more, and lines do not end there, as 256 bytes would.
+    let text = format!(
+        "memory: 128MiB\ndata_dir: \"{}\"\nsources:\n  in: {{ type: file, include: [\"{}\"], read_from: beginning }}\n\
+         transforms:\n  parse: {{ type: remap, inputs: [in], source: \". = parse_json!(.message)\\n.pipeline = 1\" }}\nsinks:\n  \
+         out: {{ type: file, inputs: [parse], path: \"{}\", encoding: {{ codec: json }}, batch: {{ max_bytes: 16MiB }}, \
+         buffer: {{ type: memory, max_size: 32MiB }} }}\n",
+        data.display(),
+        from.display(),
+        kept.display()
+    );
+    let mut program = ground.program("kill_file_file", &text)?;
+    let resident = program.resident_mib();
+    let mut peak_rss_mib: f64 = 0.0;
+    let length = || std::fs::metadata(&kept).map_or(0, |about| about.len());
+    for kill in 0..KILLS_OF_A_COPY {
+        peak_rss_mib = peak_rss_mib.max(program.peak_rss_mib()?);
+        // At another moment each time, while it writes.
+        let before = length();
+        poll(Duration::from_secs(1), || length() > before);
+        pass(Duration::from_micros(u64::from(kill * 7 % KILLS_OF_A_COPY) * 700));
+        program.kill();
+        program = ground.start("kill_file_file")?;
+    }
+    // It has written all when it writes no more.
+    let mut last = 0;
+    let grows = || {
+        pass(Duration::from_secs(2));
+        let now = length();
+        std::mem::replace(&mut last, now) != now
+    };
+    std::iter::repeat_with(grows).take(60).take_while(|grows| *grows).for_each(drop);
+    peak_rss_mib = peak_rss_mib.max(program.peak_rss_mib()?);
+    program.stop();
+    let seen = Seen::of(&ground.count(&kept, &[])?);
+    let mut outcome =
+        Outcome { offered, delivered: seen.unique, repeated: seen.repeated, peak_rss_mib, ..Outcome::default() };
+    outcome.law(outcome.lost() == 0, format!("none of the file is lost over {KILLS_OF_A_COPY} kills"));
+    outcome.law(seen.foreign == 0, format!("{} lines are garbled", seen.foreign));
+    outcome.law_of_memory(resident);
+    let torn = std::fs::metadata(kept.with_extension("kept.torn")).map_or(0, |about| about.len());
+    outcome.note(format!("{torn} bytes were torn off by kills and put aside"));
     Ok(outcome)
 }
 

@@ -54,6 +54,7 @@ const SCENARIOS: &[Scenario] = &[
         run: forks::own_buffer,
     },
     Scenario { name: "kill_file_tcp", line: "kill -9 in the middle of file -> remap -> TCP", run: killed::file_to_tcp },
+    Scenario { name: "kill_file_file", line: "kill -9 in the middle of file -> file", run: killed::file_to_file },
     Scenario { name: "kill_http_http", line: "kill -9 in the middle of HTTP -> HTTP", run: killed::http_to_http },
     Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];

@@ -20,6 +20,9 @@ pub struct BuildContext {
     pub observed: Observed,
     /// The counters of the components.
     pub meters: Meters,
+    /// Whether what is built will run: then folders of data are locked, so that no other process works with them. Not so
+    /// where a plan is only looked at.
+    pub runs: bool,
 }
 
 impl BuildContext {
@@ -32,6 +35,7 @@ impl BuildContext {
             node: Arc::from(""),
             observed: Observed::default(),
             meters: Meters::default(),
+            runs: false,
         }
     }
 

@@ -9,6 +9,7 @@
 //! * **Fails** never.
 //!
 //! A line is an object: `time` (when it was written), `node` (that gave the record up), `attempts`, `cause`, and `record`.
+//! A file that a killed process left with part of a line is mended as by the sink `file`.
 //! Holds one encoded batch, 64 KiB, reserved. The file grows as long as something is wrong, unless `rotate` says otherwise.
 
 use std::io::IoSlice;
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use tidegate_flow::{Bytes, Meta, Nack, Share as _, kib};
 use tidegate_record::JsonText;
 use tidegate_record::codec::Encoder;
+use tidegate_record::codec::compress::Compression;
 use tidegate_runtime::{Accepted, Sink, SinkContext, SinkPolicy, blocking};
 use tokio::time::Instant;
 
 use super::desk::Desk;
-use super::file::{OpenFiles, Rotation, file_fault};
+use super::file::{MENDED, OpenFiles, Rotation, file_fault, mending};
 use super::place::check_file;
 use crate::Rows;
 use crate::clock::wall_time;
@@ -37,7 +39,8 @@ use crate::wiring::SinkSlot;
 /// The entry of the list.
 pub const KIND: SinkKind =
     SinkKind::of::<DeadLetters>("dead_letters", "Writes records that a sink refused for good to a file.", EXAMPLE)
-        .page(page!("dead_letters.rs"));
+        .page(page!("dead_letters.rs"))
+        .counts(MENDED);
 
 const EXAMPLE: &str = "\
 type: dead_letters
@@ -86,7 +89,8 @@ impl SinkConfig for DeadLetters {
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let path = self.path_of(slot.name(), slot.context());
-        let files = OpenFiles::new(1, Duration::from_secs(30), self.rotate.clone());
+        let mending = mending(Encoder::default(), Compression::None, slot.name(), slot.context());
+        let files = OpenFiles::new(1, Duration::from_secs(30), self.rotate.clone(), mending);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
         let sink = LetterSink { path, files: Arc::new(Mutex::new(files)), desk: Desk::new(LETTERS) };
         slot.encoding(LETTERS).sink(policy, sink);

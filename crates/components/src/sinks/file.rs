@@ -10,14 +10,21 @@
 //! * **Fails** never.
 //!
 //! Each batch is written to its file in one piece: with compression as one member (gzip) or frame (zstd) of its own, which
-//! `gzip -d`, `zstd -d` and whoever reads such files take as one stream. So a file is whole after each batch, whatever
-//! happens to the process; small batches compress worse, which `batch` can change.
+//! `gzip -d`, `zstd -d` and whoever reads such files take as one stream, and an empty one behind it, by which its end is
+//! known. So a file is whole after each batch; small batches compress worse, which `batch` can change.
 //!
-//! Holds one encoded batch, and with compression that packed too; both are reserved, by `batch.max_bytes`. What needs no
-//! change is written from where it was read.
+//! A process that is killed while it writes leaves a file that ends within a record. Nothing of that batch was accepted,
+//! and it comes again. Whoever opens the file next puts that end aside, in `<file>.torn`, so that what is appended can be
+//! read (`files_mended`, `bytes_put_aside`, and a warning). A whole object that lacks only its delimiter is given one. With
+//! `framing: bytes` nobody can tell where records end, and nothing is mended.
+//!
+//! Holds one encoded batch, with compression that packed too, and with fields or times in `path` what sorts records into
+//! files; all are reserved, by `batch`. What needs no change is written from where it was read.
 
+mod ending;
 mod open;
 mod rotate;
+mod sort;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,22 +32,23 @@ use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::{Meta, Nack, Share as _, mib};
+use tidegate_flow::{Bytes, Meta, Nack, Share as _, mib};
 use tidegate_record::Path;
 use tidegate_record::codec::Encoder;
-use tidegate_record::codec::compress::compressed_most;
+use tidegate_record::codec::compress;
 use tidegate_runtime::{Accepted, BatchLimits, Sink, SinkContext, SinkPolicy, blocking};
 
+use self::ending::{Ending, Mending};
 pub(super) use self::open::OpenFiles;
 pub use self::rotate::Rotation;
 pub(super) use self::write::fault as file_fault;
-use self::write::{Job, Writer};
+use self::write::{Job, Writer, packed_most, sorting_most};
 use super::desk::{Desk, Sheet};
 use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use super::place::check_file;
 use crate::Rows;
 use crate::contract::page::page;
-use crate::contract::{Check, Depth, Ignored, SinkConfig, SinkKind, StartError};
+use crate::contract::{BuildContext, Check, Class, Depth, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
 use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;
@@ -56,7 +64,25 @@ pub const KIND: SinkKind =
             TIMES,
             METRIC_TAGS,
             JSON_OPTIONS,
-        ]);
+        ])
+        .counts(MENDED);
+
+/// What is counted of files that did not end with a whole record.
+pub(super) const MENDED: &[&str] = &["files_mended", "bytes_put_aside"];
+
+/// How the ends of files of a sink are mended, and counted.
+pub(super) fn mending(
+    encoder: Encoder,
+    compression: compress::Compression,
+    node: &Arc<str>,
+    cx: &BuildContext,
+) -> Mending {
+    Mending {
+        ending: Ending::of(encoder, compression),
+        files: cx.meters.counter(node, "files_mended"),
+        aside: cx.meters.counter(node, "bytes_put_aside"),
+    }
+}
 
 const EXAMPLE: &str = "\
 type: file
@@ -120,6 +146,17 @@ pub enum Compression {
     Gzip,
     /// Zstandard, level 3.
     Zstd,
+}
+
+impl Compression {
+    /// The codec of that name.
+    const fn codec(self) -> compress::Compression {
+        match self {
+            Self::None => compress::Compression::None,
+            Self::Gzip => compress::Compression::Gzip,
+            Self::Zstd => compress::Compression::Zstd,
+        }
+    }
 }
 
 /// When what was written is made to reach the disk.
@@ -235,19 +272,31 @@ impl SinkConfig for File {
         }
     }
 
+    fn compresses(&self) -> bool {
+        self.packing() != Compression::None
+    }
+
     fn required(&self) -> bool {
         self.acknowledgements.enabled
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {
         let clock = RowClock::new(self.zone()?).time_at(self.time_path()?);
-        let writer = Writer::new(&self, self.template()?, clock);
+        let (template, limits) = (self.template()?, self.limits());
         let encoder = self.encoding.encoder(&self.framing);
-        let packs = self.packing() != Compression::None;
-        let usual = if packs { self.limits().bytes + self.limits().bytes } else { self.limits().bytes };
-        let slot = with_fields(slot, &self.encoding).batch(self.limits()).encoding(usual);
+        let mending = mending(encoder, self.packing().codec(), slot.name(), slot.context());
+        let idle = self.idle_timeout_secs.get();
+        let files = OpenFiles::new(self.max_open_files.max(1) as usize, idle, self.rotate.clone(), mending);
+        let (packs, sorts) = (self.packing() != Compression::None, template.fixed().is_none());
+        let sorting = if sorts { Bytes::from(sorting_most(limits.records as usize)) } else { Bytes::ZERO };
+        let usual = if packs { limits.bytes + limits.bytes + sorting } else { limits.bytes + sorting };
+        let writer = Writer::new(&self, files, template, clock);
+        let slot = with_fields(slot, &self.encoding).batch(limits).encoding(usual);
         let policy = SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() };
-        slot.sink(policy, FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs });
+        slot.sink(
+            policy,
+            FileSink { writer: Arc::new(Mutex::new(writer)), desk: Desk::new(usual), encoder, packs, sorts },
+        );
         Ok(())
     }
 }
@@ -259,6 +308,8 @@ struct FileSink {
     encoder: Encoder,
     /// Whether what is written is compressed.
     packs: bool,
+    /// Whether records are sorted into files.
+    sorts: bool,
 }
 
 impl FileSink {
@@ -282,8 +333,9 @@ impl Sink<Rows> for FileSink {
 
     async fn deliver(&mut self, payload: &mut Rows, _meta: &Meta) -> Result<Accepted, Nack> {
         let text = payload.encoded_most(self.encoder);
-        let packed = if self.packs { compressed_most(text) } else { 0 };
-        let sheet = self.desk.take(text, packed, payload.len())?;
+        let packed = if self.packs { packed_most(text) } else { 0 };
+        let sorting = if self.sorts { sorting_most(payload.len()) } else { 0 };
+        let sheet = self.desk.take(text, packed.saturating_add(sorting), payload.len())?;
         let job = Job { rows: payload.share(), sheet };
         let (written, sheet) = self.with_writer(move |writer| writer.write(job)).await?;
         self.desk.put_back(sheet);

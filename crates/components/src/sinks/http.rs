@@ -270,6 +270,10 @@ impl SinkConfig for Http {
         }
     }
 
+    fn compresses(&self) -> bool {
+        self.compression != Compression::None
+    }
+
     fn accepted(&self) -> &'static str {
         "answered with a status from 200 to 299"
     }

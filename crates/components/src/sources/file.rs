@@ -4,10 +4,11 @@
 //! * **Blocks** by not reading: what was not read stays in the file.
 //! * **Sheds** lines that are too long (`frames_oversize`), and what was not read of a file that was truncated
 //!   (`files_truncated`, `bytes_lost_by_truncation`), unless it was copied first to a file that is read too.
-//! * **Settles** by storing how far each file was delivered, in `data_dir/<name>/positions.json`, once a second and at the
-//!   end, and never past a record that is not safe. What a sink refuses for now is read again.
+//! * **Settles** by storing how far each file was delivered, in the folder `data_dir/<name>`, and never past a record that
+//!   is not safe: every 100 ms or MiB, so that a process that is killed repeats little, and once a second in a way that
+//!   survives a loss of power. What a sink refuses for now is read again.
 //! * **Completes** never by itself.
-//! * **Fails** where the positions cannot be read at the start. Files that cannot be read are counted (`files_failed`).
+//! * **Fails** where the positions cannot be read at the start, or another process works with that folder. Files that cannot be read are counted (`files_failed`).
 //!
 //! A file is known by its content: a checksum of its first line, and of what stands before the place that was reached. So
 //! it is followed when it is renamed, when it is copied and truncated (the copy is read on from there), and over restarts.
@@ -17,6 +18,7 @@ mod fingerprint;
 mod positions;
 mod reader;
 mod scan;
+mod stored;
 mod tail;
 
 use std::path::PathBuf;
@@ -28,11 +30,13 @@ use tidegate_runtime::SourceOptions;
 
 use self::positions::Store;
 use self::reader::Reader;
+use self::stored::Files;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
 use crate::contract::page::page;
 use crate::contract::{
     BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError,
 };
+use crate::folder_lock::FolderLock;
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
 
@@ -201,7 +205,7 @@ impl SourceConfig for FileConfig {
             at.refuse("file_key", "a field needs a name").help("leave it out for \"file\"");
         }
         if at.depth() == Depth::Surroundings
-            && let Err(error) = positions::probe(&self.data_dir(at.context()))
+            && let Err(error) = stored::probe(&self.data_dir(at.context()))
         {
             let problem = at.refuse("data_dir", error.text).about(Class::Path);
             problem.help = error.help;
@@ -226,7 +230,8 @@ impl SourceConfig for FileConfig {
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {
         let max_line = self.max_line_bytes.as_len();
         let folder = self.data_dir(slot.context()).join(&**slot.name());
-        let store = Store::open(folder, self.ignore_checkpoints)?;
+        let lock = if slot.context().runs { Some(FolderLock::take(&folder)?) } else { None };
+        let store = Store::open(Files::new(&folder, lock), self.ignore_checkpoints)?;
         let source = Reader::new(*self, store, slot.name(), slot.context())?;
         slot.source(SourceOptions::new(source).holding(PARTIAL_BYTES).slabs(SLAB_BYTES, SLABS_KEPT, max_line));
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! * **Emits** the records of a body: one for each line, element of a JSON array, or body.
 //! * **Blocks** by refusing with 429 and `Retry-After`, before it reads a body: where there is no memory for it, or where
-//!   what is ahead of it would take longer than `ack_timeout`.
+//!   what is ahead of it would take longer than `ack_timeout`. Ahead is what was taken and is not settled, also where its
+//!   own request was answered with 503.
 //! * **Sheds** nothing. What a policy further on sheds is accepted, and the answer says how many records that were.
 //! * **Settles** by its answer: 200 (or `response_code`) when every record is safe; 503 with `Retry-After` when one was
 //!   refused for now, or was not safe within `ack_timeout` (it may still arrive: a possible duplicate, counted); 400 with
@@ -17,6 +18,7 @@
 
 mod admission;
 mod body;
+mod passage;
 mod requests;
 mod serve;
 mod source;

@@ -2,7 +2,8 @@
 //!
 //! * **Emits** one record a line (TCP, unix streams), or one a packet (UDP, unix datagrams).
 //! * **Blocks** by not reading: the receive buffer fills (it is small by default, so that what waits there is young), and
-//!   a sender on a stream waits. Connections are read in turns, one slab each.
+//!   a sender on a stream waits. Connections are read in turns, one slab each. Each is charged 2 KiB and its partial frame;
+//!   where there is no memory for another one, that waits to be accepted.
 //! * **Sheds** lines that are too long (`frames_oversize`), and packets that come while it is not read
 //!   (`packets_dropped_by_kernel`).
 //! * **Settles** nothing outside: who sends is not told, so what the kernel acknowledged and what is in flight is lost
@@ -246,7 +247,7 @@ impl Socket {
         match listener {
             Listener::Stream(listener) => {
                 let source = Connections::new(&self, listener, slot.name(), slot.context());
-                let options = SourceOptions::new(source).holding(PARTIAL_BYTES);
+                let options = SourceOptions::new(source).holding(PARTIAL_BYTES + PARTIAL_BYTES);
                 slot.source(options.slabs(SLAB_BYTES, SLABS_KEPT, self.max_length()));
             }
             Listener::Packets(socket) => {

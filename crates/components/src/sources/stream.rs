@@ -101,6 +101,24 @@ impl Memory {
         self.wanted = bytes;
     }
 
+    /// A lease for what a stream costs beside its frames, where more than is reserved for partial frames would be left;
+    /// or `Pending` until there may be. Cancel-safe.
+    pub(super) fn poll_stream_lease(&mut self, task: &mut Context<'_>, bytes: Bytes) -> Poll<Option<Lease>> {
+        let with_room = bytes + PARTIAL_BYTES;
+        loop {
+            if let Some(mut lease) = self.holding.try_lease(with_room) {
+                // Shrinking always works.
+                let _fits: Result<(), OverBudget> = lease.resize(bytes);
+                return Poll::Ready(Some(lease));
+            }
+            match self.holding.poll_room(task, with_room) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+            }
+        }
+    }
+
     /// Says whether `bytes` fill so little of a slab that they are better copied out.
     pub(super) fn is_sparse(&self, bytes: usize) -> bool {
         bytes * SPARSE < self.pool.slab_size()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_flow::{Batch, Flows, Records, Time};
+use tidegate_flow::{Batch, Flows, Outcome, Records, Time};
 use tidegate_runtime::testkit::{lone_context, set_time};
 use tidegate_runtime::{BoxTransform, StageContext, Step, Transform as _};
 
@@ -50,9 +50,17 @@ impl Bench {
         self.cx.now()
     }
 
-    /// What comes out for a batch, and what the step asks for then.
+    /// What comes out for a batch.
+    pub(super) fn pass_on(&mut self, batch: Batch<Rows>) -> Option<Batch<Rows>> {
+        self.process_batch(batch).0
+    }
+
+    /// What comes out for rows of nobody, and what the step asks for then.
     pub(super) fn process(&mut self, rows: Rows) -> (Option<Batch<Rows>>, Step) {
-        let batch = Batch::detached(rows);
+        self.process_batch(Batch::detached(rows))
+    }
+
+    fn process_batch(&mut self, batch: Batch<Rows>) -> (Option<Batch<Rows>>, Step) {
         let records = Records::new(u64::from(batch.records()));
         self.cx.counter().record(|flows| flows.held += records);
         let mut out = None;
@@ -93,19 +101,23 @@ impl Bench {
     }
 }
 
-/// The messages of a batch.
+/// The messages of a batch, which is delivered.
 pub(super) fn messages(out: Option<Batch<Rows>>) -> Vec<String> {
     let text =
         |row: tidegate_record::Row<'_>| String::from_utf8(row.message().unwrap_or_default().into_owned()).unwrap();
-    out.iter().flat_map(|batch| batch.payload.iter().map(text).collect::<Vec<_>>()).collect()
+    let texts = out.iter().flat_map(|batch| batch.payload.iter().map(text).collect::<Vec<_>>()).collect();
+    out.into_iter().for_each(|batch| batch.settle(Outcome::Delivered));
+    texts
 }
 
-/// The records of a batch, as JSON.
+/// The records of a batch, which is delivered, as JSON.
 pub(super) fn jsons(out: Option<Batch<Rows>>) -> Vec<String> {
     let json = |row: tidegate_record::Row<'_>| {
         let mut text = Vec::new();
         row.write_json(&mut text);
         String::from_utf8(text).unwrap()
     };
-    out.iter().flat_map(|batch| batch.payload.iter().map(json).collect::<Vec<_>>()).collect()
+    let texts = out.iter().flat_map(|batch| batch.payload.iter().map(json).collect::<Vec<_>>()).collect();
+    out.into_iter().for_each(|batch| batch.settle(Outcome::Delivered));
+    texts
 }

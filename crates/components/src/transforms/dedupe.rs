@@ -3,11 +3,17 @@
 //! * **Emits** the first record of each kind, in order.
 //! * **Blocks** with what is behind it; it holds the marks of the last records (`cache.num_events`), reserved.
 //! * **Sheds** nothing.
-//! * **Settles** a record that was seen before as filtered. A record counts as seen when it has passed here, not when it
-//!   was delivered: one that a sink gave back and that its source reads again is a repetition too. Let sinks try again
-//!   without end (the default) where that matters.
+//! * **Settles** a record that repeats one that is safe, or was given up for good, as filtered. While the first of its
+//!   kind is on its way, a repetition does not pass, and ends when that does and as that does: a source is not told that
+//!   a record is safe because its like is under way. Where the first was refused for now, so is the repetition, and the
+//!   next one passes. In the counters of this stage it is filtered in any case.
 //! * **Completes** with its input; what was seen is forgotten with the process.
 //! * **Fails** never.
+//!
+//! The marks of records that are not settled, and repetitions that wait for them, are charged to the memory that floats.
+//! Where there is none, such records pass: they may arrive twice.
+
+mod seen;
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -15,10 +21,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
 use tidegate_record::{Path, Row, json};
-use tidegate_runtime::ops::Recent;
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use super::edits::{Decision, Edits};
+use self::seen::Seen;
+use super::edits::{Decision, Edits, before};
 use crate::Rows;
 use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
@@ -113,12 +119,13 @@ impl TransformConfig for Dedupe {
         let compared = self.compared().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let capacity = self.cache.num_events.clamp(1, MOST_EVENTS) as usize;
         // Tables double, so that up to twice the keys are allocated.
-        let bytes = Bytes::from(2 * capacity * Recent::<u128, ()>::KEY_BYTES);
+        let bytes = Bytes::from(2 * capacity * Seen::KEY_BYTES);
         let step = DedupeStep {
             compared,
-            seen: Recent::new(capacity),
+            seen: Seen::new(capacity),
             hashers: [RandomState::new(), RandomState::new()],
             text: Vec::new(),
+            marks: Vec::new(),
             edits: Edits::default(),
             holds: bytes,
             lease: Lease::none(),
@@ -131,9 +138,11 @@ impl TransformConfig for Dedupe {
 /// a probability of 10^-15.
 struct DedupeStep {
     compared: Compared,
-    seen: Recent<u128, ()>,
+    seen: Seen,
     hashers: [RandomState; 2],
     text: Vec<u8>,
+    /// Those of the rows of a batch; `None` for a row that panicked.
+    marks: Vec<Option<u128>>,
     edits: Edits,
     holds: Bytes,
     /// Pays for what is remembered.
@@ -189,21 +198,39 @@ impl Transform<Rows> for DedupeStep {
         self.lease = cx.held().try_lease(self.holds).unwrap_or_default();
     }
 
-    fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Self { compared, seen, hashers, text, edits, .. } = self;
+    fn process(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        let Self { compared, seen, hashers, text, marks, edits, .. } = self;
+        marks.clear();
         edits.decide(&input.payload, |row| {
+            marks.push(None);
             describe(row, compared, text);
             let [high, low] = hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(&*text)));
-            let (_, known) = seen.get_or_insert_with(high << 64 | low, || ());
-            if known { Decision::Filter } else { Decision::Keep }
+            if let Some(mark) = marks.last_mut() {
+                *mark = Some(high << 64 | low);
+            }
+            Decision::Keep
+        });
+        let sorted = seen.sort(marks.iter().copied(), cx.held(), |rows| input.take_rows(rows));
+        let waiting: Vec<u32> = sorted.waiting.iter().map(|(row, _)| *row).collect();
+        sorted.filtered.iter().for_each(|row| edits.filter(*row));
+        edits.renumber(|row| row - before(&waiting, row));
+        let held_back = Records::from(waiting.len());
+        cx.counter().record(|flows| {
+            flows.filtered += held_back;
+            flows.held -= held_back;
         });
         *out = edits.apply(input, ShedReason::Throttle, cx);
+        if let (Some(batch), Some(witness)) = (out, sorted.witness(seen)) {
+            batch.ticket = std::mem::take(&mut batch.ticket).witnessed(&witness);
+        }
         Step::Done
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_flow::{Outcome, Time, Window, WindowSpec};
+
     use super::*;
     use crate::transforms::bench::{Bench, built, jsons, problems};
 
@@ -246,6 +273,62 @@ mod tests {
     fn only_so_many_are_remembered() {
         let mut bench = Bench::new(built(r#"{"cache": {"num_events": 2}}"#, KIND));
         assert_eq!(bench.texts(["a", "b", "a", "c", "a", "b"]), ["a", "b", "c", "b"], "a was used again, b forgotten");
+    }
+
+    /// Rows with a ticket of a window, and whether and how its group has ended.
+    fn asked(window: &Window<()>, texts: &[&str]) -> Batch<Rows> {
+        let rows = Rows::from_texts(texts);
+        let weight = Weight::new(texts.len() as u64, 100);
+        let ticket = window.try_open(0, weight, Some(()), Time::ZERO).unwrap();
+        Batch { ticket, ..Batch::detached(rows) }
+    }
+
+    #[test]
+    fn a_repetition_ends_as_the_first_does_and_a_failed_one_may_pass_again() {
+        let window = Window::new(WindowSpec::default()).unwrap();
+        let mut bench = Bench::new(built("{}", KIND));
+        let ended = || window.take_settled().map(|settled| (settled.counts.refused().get(), settled.nack.is_some()));
+        let first = bench.pass_on(asked(&window, &["a", "a", "b"])).unwrap();
+        assert_eq!(first.records(), 2, "a repetition in the same batch does not pass either");
+        assert!(bench.pass_on(asked(&window, &["a"])).is_none());
+        assert!(bench.pass_on(asked(&window, &["b"])).is_none());
+        assert_eq!(ended(), None, "nobody is told that it is safe while the first is on its way");
+        first.nack(tidegate_flow::Nack::transient("the sink is dead"));
+        assert_eq!(ended(), Some((5, true)), "they are refused as the first");
+
+        let mut again = bench.pass_on(asked(&window, &["b", "a"])).unwrap();
+        assert_eq!(again.records(), 2, "and pass, as none was delivered");
+        assert!(bench.pass_on(asked(&window, &["a", "b"])).is_none());
+        let rest = again.split_off(1);
+        rest.settle(Outcome::Delivered);
+        drop(again);
+        let b_again = bench.pass_on(asked(&window, &["a", "b"])).unwrap();
+        assert_eq!(b_again.records(), 1, "a is safe, b was dropped unsettled");
+        b_again.settle(Outcome::Delivered);
+        assert!(bench.pass_on(asked(&window, &["a", "b"])).is_none());
+        let counts = std::iter::from_fn(|| window.take_settled()).map(|settled| settled.counts);
+        let counts = counts.reduce(|mut all, more| {
+            all.add_all(&more);
+            all
+        });
+        let of = |outcome| counts.unwrap().get(outcome).get();
+        assert_eq!((of(Outcome::Delivered), of(Outcome::Filtered), of(Outcome::Abandoned)), (2, 4, 2));
+    }
+
+    #[test]
+    fn a_repetition_behind_a_fork_waits_for_all_branches() {
+        let window = Window::new(WindowSpec::default()).unwrap();
+        let mut bench = Bench::new(built("{}", KIND));
+        let upstream = asked(&window, &["a", "b"]).ticket.fork(2);
+        let mut branches = upstream.into_iter();
+        let batch = Batch { ticket: branches.next().unwrap(), ..Batch::detached(Rows::from_texts(["a", "b"])) };
+        let mut first = bench.pass_on(batch).unwrap().ticket.fork(2);
+        assert!(bench.pass_on(asked(&window, &["b"])).is_none());
+        first.pop().unwrap().settle(Outcome::Delivered);
+        branches.next().unwrap().settle(Outcome::Delivered);
+        assert_eq!(window.take_settled(), None);
+        first.pop().unwrap().settle(Outcome::Delivered);
+        assert_eq!(window.take_settled().unwrap().counts.total().get(), 3);
     }
 
     #[test]

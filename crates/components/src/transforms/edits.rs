@@ -95,7 +95,7 @@ impl Edits {
 }
 
 /// How many of `rows`, which are in ascending order, come before `row`.
-fn before(rows: &[u32], row: u32) -> u32 {
+pub(super) fn before(rows: &[u32], row: u32) -> u32 {
     u32::try_from(rows.partition_point(|gone| *gone < row)).unwrap_or(u32::MAX)
 }
 

@@ -13,4 +13,5 @@ mod http;
 mod rig;
 mod socket;
 mod tls;
+mod torn;
 mod transforms;

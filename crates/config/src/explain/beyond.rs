@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::plan::{Plan, find_key};
-use crate::tree::Value;
+use crate::plan::{Component, Plan};
 
 /// Memory of one kind that is not charged to the budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,10 +33,7 @@ pub(super) fn beyond(plan: &Plan) -> Vec<Beyond> {
     let count = |wanted: &dyn Fn(&crate::plan::PlanNode) -> bool| plan.nodes.iter().filter(|node| wanted(node)).count();
     let languages = count(&|node| matches!(node.type_name, "remap" | "filter" | "route" | "sample" | "throttle"));
     let networks = count(&|node| matches!(node.type_name, "http" | "http_server" | "socket"));
-    let compressors = count(&|node| {
-        let found = find_key(&node.tree, "compression");
-        found.1 && found.0.is_some_and(|node| !matches!(&node.value, Value::Text(text) if text.string == "none"))
-    });
+    let compressors = count(&|node| matches!(&node.component, Component::Sink(sink) if sink.compresses()));
     let mut beyond = vec![Beyond { what: "the program, its tables and threads".to_string(), bytes: PROGRAM }];
     for (what, count, each) in [
         ("programs and conditions in VRL", languages, LANGUAGE),

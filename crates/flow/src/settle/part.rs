@@ -98,6 +98,19 @@ impl Part {
         }
     }
 
+    /// Takes out the rows whose numbers are listed (ascending, distinct, each with `base` added).
+    pub(super) fn take_rows(&mut self, rows: &[u32], base: u32) -> Self {
+        match self {
+            Self::Plain(plain) => {
+                let count = rows_u32(rows.len());
+                Self::Plain(plain.split_off(plain.count - count))
+            }
+            Self::Node { node, runs } => {
+                Self::Node { node: sync::Arc::clone(node), runs: Box::new(runs.take_rows(rows, base)) }
+            }
+        }
+    }
+
     /// Keeps the first `at` rows and returns the rest.
     pub(super) fn split_off(&mut self, at: u32) -> Self {
         match self {

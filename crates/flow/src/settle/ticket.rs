@@ -7,7 +7,7 @@ use crate::outcome::{Nack, Outcome};
 use crate::sync;
 
 use super::few::Few;
-use super::node::Node;
+use super::node::{Node, Watched, Witness};
 use super::part::{Owner, Part, Plain, rows_u32};
 use super::runs::{Run, Runs};
 use super::tally::Tally;
@@ -228,6 +228,56 @@ impl Ticket {
         }
         let node = sync::Arc::new(Node::joint(origin, outputs));
         Self::from_part(Part::Node { node, runs: Box::new(Runs::one(Run { start: 0, len: 1, times: outputs })) })
+    }
+
+    /// The same rows, and `witness` hears how each of them ends. Costs an allocation.
+    pub fn witnessed(mut self, witness: &Arc<dyn Witness>) -> Self {
+        let mut ticket = Self::default();
+        let mut plain = Few::new();
+        let watched = |ticket: &Self| Watched { witness: Arc::clone(witness), base: ticket.records };
+        for part in self.take_parts() {
+            match part {
+                Part::Plain(part) => plain.push(part),
+                Part::Node { node, runs } => {
+                    ticket.push_watched(std::mem::take(&mut plain), watched);
+                    let all = Runs::one(Run { start: 0, len: runs.rows(), times: 1 });
+                    let node = sync::Arc::new(Node::below(node, *runs, watched(&ticket)));
+                    ticket.push(Part::Node { node, runs: Box::new(all) });
+                }
+            }
+        }
+        ticket.push_watched(plain, watched);
+        ticket
+    }
+
+    /// Adds the rows of `plain`, of which somebody hears.
+    fn push_watched(&mut self, plain: Few<Plain>, watched: impl Fn(&Self) -> Watched) {
+        let count = rows_u32(plain.iter().map(|part| u64::from(part.count)).sum::<u64>());
+        if count > 0 {
+            let runs = Runs::one(Run { start: 0, len: count, times: 1 });
+            let node = sync::Arc::new(Node::over_rows(plain, &runs).watched(watched(self)));
+            self.push(Part::Node { node, runs: Box::new(runs) });
+        }
+    }
+
+    /// Takes the listed rows out, in a ticket of their own; the others stay and are numbered anew from 0.
+    ///
+    /// # Panics
+    /// Where `rows` is not ascending and distinct, or names a row that the ticket does not have.
+    pub fn take_rows(&mut self, rows: &[u32]) -> Self {
+        assert!(rows.is_sorted_by(|a, b| a < b), "rows to take must be ascending and distinct");
+        assert!(rows.last().is_none_or(|last| *last < self.records), "a row to take that the ticket does not have");
+        let (mut kept, mut taken) = (Self::default(), Self::default());
+        let (mut rows, mut base) = (rows, 0);
+        for mut part in self.take_parts() {
+            let end = base + part.count();
+            let (here, after) = rows.split_at(rows.partition_point(|row| *row < end));
+            taken.push(part.take_rows(here, base));
+            kept.push(part);
+            (rows, base) = (after, end);
+        }
+        *self = kept;
+        taken
     }
 
     /// Adds `part` at the end, joined with the last one where both have the same origin.

@@ -131,6 +131,21 @@ impl Rows {
         encoded
     }
 
+    /// Appends the rows with these numbers, in the order in which they are named, as `encoder` says. For framings that put
+    /// nothing around all rows together: no [`EncodeFraming::JsonArray`].
+    ///
+    /// # Panics
+    /// Where there is no row of a number.
+    pub fn encode_picked(&self, encoder: Encoder, numbers: impl IntoIterator<Item = usize>, out: &mut Vec<u8>) {
+        let mut envelope = Envelope::default();
+        for number in numbers {
+            let start = out.len();
+            encoder.write_row(self.row(number), &mut envelope, out);
+            encoder.count(start, out);
+            out.extend(encoder.delimiter());
+        }
+    }
+
     fn write<'a>(&'a self, encoder: Encoder, out: &mut Encoded<'a>, may_keep: bool) {
         let (body, first) = self.body();
         let entries = self.entries();
@@ -201,7 +216,9 @@ fn run<'a>(body: &'a Body, entries: &[Entry], encoder: Encoder, delimiter: u8) -
 }
 
 impl Encoder {
-    fn delimiter(self) -> Option<u8> {
+    /// The byte that stands behind each record, where one does.
+    #[must_use]
+    pub const fn delimiter(self) -> Option<u8> {
         match self.framing {
             EncodeFraming::NewlineDelimited => Some(b'\n'),
             EncodeFraming::CharacterDelimited(byte) => Some(byte),

@@ -47,6 +47,12 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
         (&mut self.nodes[place].value, known.is_some())
     }
 
+    /// The value of `key`, where it is known. Counts as no use.
+    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let place = self.places.get(&key)?;
+        Some(&mut self.nodes[*place].value)
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -40,7 +40,7 @@ impl Live {
     /// # Errors
     /// The plan, when it cannot be started. Why was printed.
     pub(super) fn start(plan: Plan, files: Files, shown: &Shown) -> Result<Self, (Plan, Files)> {
-        let mut context = BuildContext { data_dir: plan.settings.data_dir.clone(), ..plans::context() };
+        let mut context = BuildContext { data_dir: plan.settings.data_dir.clone(), runs: true, ..plans::context() };
         context.observed = Observed::default();
         match wire(&plan, NAME, &context) {
             Ok(wired) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ending::Mending;
 use super::rotate::Rotation;
 
 /// How often an open file is looked at, to see whether somebody has moved it away.
@@ -20,6 +21,7 @@ pub(in crate::sinks) struct OpenFiles {
     capacity: usize,
     idle: Duration,
     rotation: Option<Rotation>,
+    mending: Mending,
 }
 
 /// A file that is appended to, by us alone as far as we can tell.
@@ -34,8 +36,8 @@ struct OpenFile {
 }
 
 impl OpenFiles {
-    pub(in crate::sinks) fn new(capacity: usize, idle: Duration, rotation: Option<Rotation>) -> Self {
-        Self { files: HashMap::new(), capacity, idle, rotation }
+    pub(in crate::sinks) fn new(capacity: usize, idle: Duration, rotation: Option<Rotation>, mending: Mending) -> Self {
+        Self { files: HashMap::new(), capacity, idle, rotation, mending }
     }
 
     /// Appends the slices to the file at `path` in one piece: all of them, or, where there is an error, none.
@@ -107,12 +109,12 @@ impl OpenFiles {
                 self.files.remove(&oldest);
             }
         }
-        let mut open = OpenFile::open(path, now)?;
+        let mut open = OpenFile::open(path, &self.mending, now)?;
         // A file of an earlier process may be due already.
         if let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.is_due(open.length, open.begun, now))
         {
             rotation.put_aside(path)?;
-            open = OpenFile::open(path, now)?;
+            open = OpenFile::open(path, &self.mending, now)?;
         }
         self.files.insert(path.to_owned(), open);
         Ok(())
@@ -120,19 +122,19 @@ impl OpenFiles {
 }
 
 impl OpenFile {
-    fn open(path: &Path, now: Instant) -> io::Result<Self> {
+    fn open(path: &Path, mending: &Mending, now: Instant) -> io::Result<Self> {
         let open = || OpenOptions::new().create(true).append(true).open(path);
-        let file = match (open(), path.parent()) {
+        let mut file = match (open(), path.parent()) {
             (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(folder)?;
                 open()?
             }
             (opened, _) => opened?,
         };
-        let about = file.metadata()?;
-        let age = about.created().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        let length = mending.begin(path, &mut file)?;
+        let age = file.metadata()?.created().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
         let begun = now.checked_sub(age).unwrap_or(now);
-        Ok(Self { file, length: about.len(), begun, used: now, looked_at: now, is_synced: true })
+        Ok(Self { file, length, begun, used: now, looked_at: now, is_synced: true })
     }
 
     /// Whether the file of this name is still this one.

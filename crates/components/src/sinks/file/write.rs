@@ -1,17 +1,18 @@
 //! [`Writer`]: sorts the records of a batch into files, and writes them. Works where it may block.
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use tidegate_flow::{Nack, Payload as _, Records};
+use tidegate_flow::Nack;
 use tidegate_record::codec::Encoder;
 use tidegate_record::codec::compress::{self, compress_into, compressed_most};
+use tidegate_record::codec::whole::end_mark;
 use tidegate_runtime::Accepted;
 use tokio::time::Instant;
 
 use super::open::OpenFiles;
-use super::{Compression, File, Fsync, Sheet};
+use super::sort::{self, Sorter};
+use super::{File, Fsync, Sheet};
 use crate::Rows;
 use crate::template::{RowClock, Template};
 
@@ -32,53 +33,86 @@ pub(super) struct Writer {
     encoder: Encoder,
     compression: compress::Compression,
     fsync: Fsync,
+    sorter: Sorter,
 }
 
-/// The rows of one file: runs of neighbours, each with the number of its first row.
-type Runs = Vec<(u32, Rows)>;
+/// The rows of one file.
+#[derive(Copy, Clone)]
+enum Picked<'a> {
+    All,
+    These(&'a [u32]),
+}
+
+/// What the end mark of a compressed batch takes at most.
+const MARK_BYTES: usize = 32;
+
+/// What a batch of so many encoded bytes becomes at most when it is compressed.
+pub(super) const fn packed_most(bytes: usize) -> usize {
+    compressed_most(bytes).saturating_add(MARK_BYTES)
+}
+
+/// What sorting so many records into files takes at most.
+pub(super) const fn sorting_most(records: usize) -> usize {
+    sort::NAMES_BYTES.saturating_add(records.saturating_mul(sort::ROW_BYTES))
+}
 
 impl Writer {
-    pub(super) fn new(config: &File, template: Template, clock: RowClock) -> Self {
-        let compression = match config.packing() {
-            Compression::None => compress::Compression::None,
-            Compression::Gzip => compress::Compression::Gzip,
-            Compression::Zstd => compress::Compression::Zstd,
-        };
+    pub(super) fn new(config: &File, files: OpenFiles, template: Template, clock: RowClock) -> Self {
         Self {
-            files: OpenFiles::new(
-                config.max_open_files.max(1) as usize,
-                config.idle_timeout_secs.get(),
-                config.rotate.clone(),
-            ),
+            files,
             fixed: template.fixed().map(PathBuf::from),
             template,
             clock,
             encoder: config.encoding.encoder(&config.framing),
-            compression,
+            compression: config.packing().codec(),
             fsync: config.fsync,
+            sorter: Sorter::default(),
         }
     }
 
     /// Writes a batch, and gives back what it was encoded into.
     pub(super) fn write(&mut self, job: Job) -> (Result<Accepted, Nack>, Sheet) {
         let Job { rows, mut sheet } = job;
-        (self.write_rows(rows, &mut sheet.buffer), sheet)
+        (self.write_rows(&rows, &mut sheet.buffer), sheet)
+    }
+
+    fn write_rows(&mut self, rows: &Rows, buffer: &mut Vec<u8>) -> Result<Accepted, Nack> {
+        let now = Instant::now();
+        self.files.close_idle(now);
+        if let Some(path) = self.fixed.clone() {
+            return self.append(&path, rows, Picked::All, buffer, now).map(|()| Accepted::All);
+        }
+        let mut sorter = std::mem::take(&mut self.sorter);
+        let written = self.write_sorted(rows, &mut sorter, buffer, now);
+        sorter.clear();
+        self.sorter = sorter;
+        written
     }
 
     /// Where one of several files fails, the records of the others are written.
-    fn write_rows(&mut self, rows: Rows, buffer: &mut Vec<u8>) -> Result<Accepted, Nack> {
-        let now = Instant::now();
-        self.files.close_idle(now);
-        let (sorted, mut refused) = self.sort(rows);
-        let is_one_file = sorted.len() == 1 && refused.is_empty();
-        for (path, runs) in sorted {
-            if let Err(nack) = self.append(&path, &runs, buffer, now) {
-                if is_one_file {
-                    return Err(nack);
+    fn write_sorted(
+        &mut self,
+        rows: &Rows,
+        sorter: &mut Sorter,
+        buffer: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<Accepted, Nack> {
+        let (mut refused, mut from) = (Vec::new(), 0);
+        while from < rows.len() {
+            let until = sorter.sort(rows, from, (&self.template, &mut self.clock), &mut refused);
+            let files = sorter.files(from);
+            for (name, at) in &files {
+                let these = &sorter.order()[at.clone()];
+                let is_all = these.len() == rows.len();
+                let picked = if is_all { Picked::All } else { Picked::These(these) };
+                if let Err(nack) = self.append(sort::path(name), rows, picked, buffer, now) {
+                    if is_all {
+                        return Err(nack);
+                    }
+                    refused.extend(these.iter().map(|row| (*row, nack.clone())));
                 }
-                let rows = runs.iter().flat_map(|(first, rows)| (*first..).take(rows.len()));
-                refused.extend(rows.map(|row| (row, nack.clone())));
             }
+            from = until;
         }
         refused.sort_by_key(|(row, _)| *row);
         Ok(Accepted::all_but(refused))
@@ -94,56 +128,39 @@ impl Writer {
         }
     }
 
-    /// Sorts rows by their files. Those whose file has no name are refused.
-    fn sort(&mut self, mut rows: Rows) -> (BTreeMap<PathBuf, Runs>, Vec<(u32, Nack)>) {
-        let mut sorted: BTreeMap<PathBuf, Runs> = BTreeMap::new();
-        let mut refused = Vec::new();
-        if let Some(path) = &self.fixed {
-            sorted.insert(path.clone(), vec![(0, rows)]);
-            return (sorted, refused);
-        }
-        let mut names: Vec<Option<String>> = Vec::with_capacity(rows.len());
-        for (row, number) in rows.iter().zip(0..) {
-            let mut name = String::new();
-            match self.template.render_path(row, &mut self.clock, &mut name) {
-                Ok(()) => names.push(Some(name)),
-                Err(missing) => {
-                    let cause = format!("{missing}, which the path \"{}\" needs", self.template.as_str());
-                    refused.push((number, Nack::permanent(cause)));
-                    names.push(None);
-                }
-            }
-        }
-        let mut first = 0_u32;
-        for run in names.chunk_by(|one, other| one == other) {
-            let rest = rows.split_off(Records::from(run.len()));
-            let part = std::mem::replace(&mut rows, rest);
-            if let Some(Some(name)) = run.first() {
-                sorted.entry(PathBuf::from(name)).or_default().push((first, part));
-            }
-            first += u32::try_from(run.len()).unwrap_or(u32::MAX);
-        }
-        (sorted, refused)
-    }
-
-    /// Appends the rows to one file, in one piece.
-    fn append(&mut self, path: &Path, runs: &Runs, buffer: &mut Vec<u8>, now: Instant) -> Result<(), Nack> {
+    /// Appends rows to one file, in one piece.
+    fn append(
+        &mut self,
+        path: &Path,
+        rows: &Rows,
+        picked: Picked<'_>,
+        buffer: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<(), Nack> {
         let sync = self.fsync == Fsync::EveryBatch;
         buffer.clear();
-        let written = match (self.compression, runs.as_slice()) {
+        let written = match (self.compression, picked) {
             // What nobody changed goes from the read buffer to the file.
-            (compress::Compression::None, [(_, rows)]) => {
+            (compress::Compression::None, Picked::All) => {
                 let encoded = rows.encode_slices(self.encoder, std::mem::take(buffer));
                 let written = self.files.append(path, &mut encoded.io_slices(), sync, now);
                 *buffer = encoded.take_buffer();
                 written
             }
-            (compression, runs) => {
-                runs.iter().for_each(|(_, rows)| rows.encode(self.encoder, buffer));
+            (compression, picked) => {
+                match picked {
+                    Picked::All => rows.encode(self.encoder, buffer),
+                    Picked::These(these) => {
+                        rows.encode_picked(self.encoder, these.iter().map(|row| *row as usize), buffer);
+                    }
+                }
                 match compression {
                     compress::Compression::None => self.files.append(path, &mut [IoSlice::new(buffer)], sync, now),
                     _ => match compress_into(compression, buffer, Vec::with_capacity(compressed_most(buffer.len()))) {
-                        Ok(packed) => self.files.append(path, &mut [IoSlice::new(&packed)], sync, now),
+                        Ok(packed) => {
+                            let parts = &mut [IoSlice::new(&packed), IoSlice::new(end_mark(compression))];
+                            self.files.append(path, parts, sync, now)
+                        }
                         Err(error) => Err(io::Error::other(error.to_string())),
                     },
                 }

@@ -5,21 +5,32 @@
 //! again as well, and counts no more.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{NackKind, Outcome, Settled};
-use tidegate_runtime::{Clock, Committer, Companion, Intake};
+use tidegate_runtime::{Clock, Committer, Companion, Intake, blocking};
+use tokio::sync::Notify;
 
 use super::fingerprint::Sum;
+use super::stored::{Files, Stored};
 use crate::contract::{Counter, StartError};
 
-/// How often positions are stored.
-const STORE_EVERY: Duration = Duration::from_secs(1);
+/// How often positions are stored so that they survive a loss of power.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How often they are stored at least so that they survive the end of the process.
+const STORE_EVERY: Duration = Duration::from_millis(100);
+
+/// So much that was settled is stored sooner.
+const MANY_BYTES: u64 = 1 << 20;
+
+/// But not sooner than this after they were stored last, nor than so many times what storing took.
+const REST: Duration = Duration::from_millis(10);
+const RESTS: u32 = 20;
 
 /// The most places of files that are gone which are remembered; the oldest are forgotten first.
 const MOST_GONE: usize = 4096;
@@ -68,50 +79,48 @@ struct State {
     next_file: FileId,
     /// Files to be sent back: to which offset, as which epoch.
     back: Vec<(FileId, u64, u32)>,
+    /// Whether something has changed since positions were stored at all, and since they were synced.
     is_changed: bool,
+    is_unsafe: bool,
+    /// Bytes of files that were settled since positions were stored.
+    settled_bytes: u64,
+    /// The number of what was stored last.
+    number: u64,
 }
 
 /// The positions of a source. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Store {
-    path: Arc<Path>,
+    files: Arc<Files>,
     state: Arc<Mutex<State>>,
+    /// Told when much was settled.
+    much: Arc<Notify>,
 }
 
-/// What is in the file of positions.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    files: Vec<Place>,
+impl State {
+    fn change(&mut self) {
+        self.is_changed = true;
+        self.is_unsafe = true;
+    }
 }
-
-const VERSION: u32 = 1;
 
 impl Store {
-    /// Reads the positions in `folder`, where there are any and they are wanted.
-    pub(super) fn open(folder: PathBuf, forget: bool) -> Result<Self, StartError> {
-        let path = folder.join("positions.json");
-        let text = match fs::read(&path) {
-            Ok(text) if !forget => Some(text),
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(unreadable(&path, &error)),
-        };
-        let stored: Option<Stored> =
-            text.map(|text| serde_json::from_slice(&text)).transpose().map_err(|error| unreadable(&path, &error))?;
+    /// Reads the positions, where there are any and they are wanted.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn open(files: Files, forget: bool) -> Result<Self, StartError> {
         let mut state = State::default();
+        let stored = files.read();
+        // What is to be forgotten need not be readable; its number goes on, so that what is recent of it counts no more.
+        let stored = if forget { stored.ok().flatten() } else { stored? };
         if let Some(stored) = stored {
-            if stored.version != VERSION {
-                return Err(StartError::new(format!(
-                    "{} is of version {}, and this program knows {VERSION}",
-                    path.display(),
-                    stored.version
-                ))
-                .help("run the version that wrote it, or remove the file to read from the beginning"));
+            state.number = stored.number;
+            if !forget {
+                state.gone = stored.files.into();
             }
-            state.gone = stored.files.into();
         }
-        Ok(Self { path: path.into(), state: Arc::new(Mutex::new(state)) })
+        Ok(Self { files: Arc::new(files), state: Arc::new(Mutex::new(state)), much: Arc::new(Notify::new()) })
     }
 
     /// Takes the place that `fits`, of those that no file has; one of the same number in the file system first.
@@ -129,7 +138,7 @@ impl Store {
         state.next_file += 1;
         let id = state.next_file;
         state.followed.insert(id, Followed { place, epoch: 0 });
-        state.is_changed = true;
+        state.change();
         id
     }
 
@@ -138,7 +147,7 @@ impl Store {
         let mut state = self.lock();
         if let Some(followed) = state.followed.get_mut(&file) {
             followed.place.path = path.to_string_lossy().into_owned();
-            state.is_changed = true;
+            state.change();
         }
     }
 
@@ -150,7 +159,7 @@ impl Store {
         while state.gone.len() > MOST_GONE {
             state.gone.pop_front();
         }
-        state.is_changed = true;
+        state.change();
     }
 
     /// Whether reads of the file are not settled.
@@ -177,74 +186,71 @@ impl Store {
         Commits { store: self.clone(), refused, again }
     }
 
-    /// Stores what has changed, now and then and at the end.
+    /// Stores what has changed, often, and at the end.
     pub(super) fn keeper(&self, clock: Clock, mut closing: Intake, failed: Counter) -> Companion {
         let store = self.clone();
         Box::pin(async move {
+            let (mut synced, mut not_before) = (clock.now(), clock.now());
             loop {
-                let wake = clock.now() + STORE_EVERY;
+                let at_least_by = clock.now() + STORE_EVERY;
+                let due = async {
+                    clock.sleep_until(not_before).await;
+                    tokio::select! {
+                        () = clock.sleep_until(at_least_by) => {}
+                        () = store.much.notified() => {}
+                    }
+                };
                 let closes = tokio::select! {
                     biased;
                     () = closing.shut() => true,
-                    () = clock.sleep_until(wake) => false,
+                    () = due => false,
                 };
-                failed.add(u64::from(store.save().is_err()));
+                let began = clock.now();
+                let sync = closes || began.since(synced) >= SYNC_EVERY;
+                let saving = store.clone();
+                let saved = blocking(move || saving.save(sync)).await;
+                failed.add(u64::from(!matches!(saved, Ok(Ok(())))));
                 if closes {
                     return;
                 }
+                let now = clock.now();
+                synced = if sync { now } else { synced };
+                not_before = now + REST.max(RESTS * now.since(began));
             }
         })
     }
 
-    /// Writes the positions, where they have changed. The file is replaced as a whole.
-    pub(super) fn save(&self) -> io::Result<()> {
-        let files = {
+    /// Writes the positions, where they have changed; with `sync` so that they survive a loss of power. Blocks.
+    ///
+    /// # Errors
+    /// Of the file system; it is to be tried again.
+    pub(super) fn save(&self, sync: bool) -> io::Result<()> {
+        let (stored, safe) = {
             let mut state = self.lock();
-            if !std::mem::take(&mut state.is_changed) {
+            // The first are safe ones: recent ones alone mean nothing.
+            let safe = sync || state.number == 0;
+            if !(state.is_changed || (safe && state.is_unsafe)) {
                 return Ok(());
             }
+            state.is_changed = false;
+            state.is_unsafe &= !safe;
+            state.settled_bytes = 0;
+            state.number += 1;
             let mut followed: Vec<(&FileId, &Followed)> = state.followed.iter().collect();
             followed.sort_by_key(|(id, _)| **id);
             let followed = followed.into_iter().map(|(_, followed)| followed.place.clone());
-            state.gone.iter().cloned().chain(followed).collect()
+            (Stored::new(state.number, state.gone.iter().cloned().chain(followed).collect()), safe)
         };
-        let written = self.write(&Stored { version: VERSION, files });
+        let written = self.files.write(&stored, safe);
         if written.is_err() {
-            self.lock().is_changed = true;
+            self.lock().change();
         }
         written
-    }
-
-    fn write(&self, stored: &Stored) -> io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let fresh = self.path.with_extension("json.new");
-        let mut file = fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec_pretty(stored)?)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> StartError {
-    StartError::new(format!("the positions in {} cannot be read: {error}", path.display()))
-        .help("mend or remove the file; without it files are read from their beginning")
-}
-
-/// Whether positions could be kept in the folder.
-pub(super) fn probe(folder: &Path) -> Result<(), StartError> {
-    let failed = |error: &io::Error| {
-        StartError::new(format!("positions cannot be kept in {}: {error}", folder.display()))
-            .help("choose a `data_dir` that can be written to")
-    };
-    fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-    let trial = folder.join(format!(".tidegate-{}", std::process::id()));
-    fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)).map_err(|error| failed(&error))
 }
 
 /// Hears what became of the reads.
@@ -266,7 +272,7 @@ impl Committer<u64> for Commits {
         let mut state = self.store.lock();
         while state.reads.front().is_some_and(|read| read.number <= settled.position) {
             let Some(read) = state.reads.pop_front() else { return };
-            let State { followed, back, is_changed, .. } = &mut *state;
+            let State { followed, back, is_changed, is_unsafe, settled_bytes, .. } = &mut *state;
             let Some(file) = followed.get_mut(&read.file).filter(|file| file.epoch == read.epoch) else { continue };
             if for_now {
                 file.epoch += 1;
@@ -275,8 +281,12 @@ impl Committer<u64> for Commits {
             } else {
                 file.place.offset = read.to;
                 file.place.behind = read.behind;
-                *is_changed = true;
+                (*is_changed, *is_unsafe) = (true, true);
+                *settled_bytes += read.to.saturating_sub(read.from);
             }
+        }
+        if state.settled_bytes >= MANY_BYTES {
+            self.store.much.notify_one();
         }
     }
 }

@@ -28,8 +28,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use super::admission::{Admission, Admitted};
+use super::admission::Admission;
 use super::body::{self, Cut, Fault};
+use super::passage::{Late, Passage};
 use super::requests::{Given, Meeting, Parcel, Reply, Verdict};
 use super::{Auth, HttpServer};
 use crate::clock::wall_time;
@@ -103,12 +104,13 @@ impl Counts {
 }
 
 /// What every connection works with.
-struct Desk {
+pub(super) struct Desk {
     rules: Rules,
     counts: Counts,
     meeting: Meeting,
-    given: Given,
+    pub(super) given: Given,
     admission: Mutex<Admission>,
+    late: Mutex<Late>,
     /// For connections.
     places: Arc<Semaphore>,
     /// Whether connections end after the answer at hand.
@@ -155,8 +157,9 @@ impl Server {
         let Self { listener, meeting, rules, counts } = self;
         let admission = Mutex::new(Admission::new(rules.ack_timeout));
         let places = Arc::new(Semaphore::new(rules.connections.min(Semaphore::MAX_PERMITS)));
-        let (given, closes) = (given.clone(), watch::Sender::new(false));
-        let desk = Arc::new(Desk { rules, counts, meeting, given, admission, places, closing: closes });
+        let (given, closing_now) = (given.clone(), watch::Sender::new(false));
+        let late = Mutex::default();
+        let desk = Arc::new(Desk { rules, counts, meeting, given, admission, late, places, closing: closing_now });
         let listener = Arc::new(listener);
         let task =
             |_| -> Companion { Box::pin(take_connections(Arc::clone(&listener), Arc::clone(&desk), closing.clone())) };
@@ -275,7 +278,7 @@ impl Desk {
         if length.is_some_and(|length| length > self.rules.max_body as u64) {
             return Err(self.too_large(format!("a body of more than {} bytes", self.rules.max_body)));
         }
-        let mut passage = Passage::begin(self)?;
+        let mut passage = self.begin()?;
         let origin = Arc::new(self.rules.origin(peer, &request));
         let slab = self.read(request.into_body(), length).await?;
         let slab = self.inflate(slab, compression)?;
@@ -291,12 +294,14 @@ impl Desk {
         if !self.meeting.hand_over(parcel) {
             return Err(Refusal::again("stopping".to_owned(), RETRY_SECONDS));
         }
+        passage.awaited = Some(reply.clone());
         let verdict = timeout(self.rules.ack_timeout, poll_fn(|task| reply.poll_verdict(task))).await;
+        if let Ok(verdict) = &verdict {
+            passage.awaited = None;
+            passage.has_settled = matches!(verdict, Verdict::Safe(_));
+        }
         match verdict {
-            Ok(Verdict::Safe(counts)) => {
-                passage.has_settled = true;
-                Ok(counts)
-            }
+            Ok(Verdict::Safe(counts)) => Ok(counts),
             // Why is for the log, where the refusal of the sink or the transform stands: it may name what is behind us.
             Ok(Verdict::Refused) => {
                 let text = "not all records can be accepted; sending the same again will not help";
@@ -437,40 +442,20 @@ impl Desk {
         answer
     }
 
-    fn admission(&self) -> MutexGuard<'_, Admission> {
+    pub(super) fn admission(&self) -> MutexGuard<'_, Admission> {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A request on its way: it counts as ahead of others until this is dropped.
-struct Passage {
-    desk: Arc<Desk>,
-    admitted: Admitted,
-    bytes: u64,
-    has_settled: bool,
-}
+    pub(super) fn late(&self) -> MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Passage {
-    /// Lets the request in, or says when to try again. Its body has not been read.
-    fn begin(desk: &Arc<Desk>) -> Result<Self, Refusal> {
-        let now = desk.given.clock.now();
-        let admitted = desk.admission().admit(now).map_err(|seconds| {
-            desk.counts.refused_early.add(1);
+    /// Lets a request in, or says when to try again. Its body has not been read.
+    fn begin(self: &Arc<Self>) -> Result<Passage, Refusal> {
+        Passage::begin(self).map_err(|seconds| {
+            self.counts.refused_early.add(1);
             Refusal::over("what is ahead would take too long".to_owned(), seconds)
-        })?;
-        Ok(Self { desk: Arc::clone(desk), admitted, bytes: 0, has_settled: false })
-    }
-
-    fn read(&mut self, bytes: usize) {
-        self.bytes = bytes as u64;
-        self.desk.admission().read(self.bytes);
-    }
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        let now = self.desk.given.clock.now();
-        self.desk.admission().over(self.admitted, self.bytes, self.has_settled, now);
+        })
     }
 }
 

@@ -179,6 +179,43 @@ async fn who_would_wait_too_long_is_refused_before_the_body_is_read() {
 }
 
 #[tokio::test]
+async fn behind_a_dead_sink_only_the_first_is_kept_waiting() {
+    let bed = Bed::start(r#","ack_timeout":"100ms""#);
+    bed.kept.shut(true);
+    assert_eq!(bed.post("one").await.status, 503);
+    for _ in 0..5 {
+        let refused = bed.post("two").await;
+        assert!(refused.status == 429 && refused.head.contains("retry-after: "), "{}", refused.head);
+    }
+    assert_eq!((bed.counted("requests_timed_out"), bed.counted("requests_refused_early")), (1, 5));
+    bed.kept.shut(false);
+    assert_eq!(bed.kept.arrive(1).await, ["one"]);
+    while bed.post("three").await.status != 200 {}
+    assert_eq!(bed.kept.texts(), ["one", "three"], "nothing of what was refused is inside");
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn who_goes_away_leaves_records_that_others_wait_behind() {
+    let bed = Bed::start(r#","ack_timeout":"200ms""#);
+    bed.kept.shut(true);
+    let mut gone = bed.connect().await;
+    write(&mut gone, "POST / HTTP/1.1", b"one").await;
+    while bed.counted("requests_taken") == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(gone);
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < Duration::from_millis(150) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bed.post("two").await.status, 429);
+    bed.kept.shut(false);
+    while bed.post("three").await.status != 200 {}
+    bed.end().await;
+}
+
+#[tokio::test]
 async fn bodies_wait_under_the_budget_and_no_more_are_read_than_there_is_memory_for() {
     let bed = Bed::start("");
     bed.kept.shut(true);

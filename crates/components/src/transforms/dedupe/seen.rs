@@ -1,0 +1,177 @@
+//! [`Seen`]: what has passed, and whether that is settled.
+//!
+//! A record counts as seen once it is safe, or was given up for good. Until then a repetition of it is held back, without
+//! its content: its ticket waits, and ends as the record that passed first does. So nobody is told that a record is safe
+//! because something equal is on its way; and one whose first delivery failed may pass again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_flow::{Account, Bytes, Lease, Outcome, Ticket, Verdict, Witness};
+use tidegate_runtime::ops::Recent;
+
+/// What a record that has passed and is not settled costs: its mark.
+const PASSED_BYTES: usize = size_of::<u128>();
+
+/// What a repetition that waits costs: its ticket and its place in a table.
+const WAITING_BYTES: usize = 256;
+
+/// The number of a passage that was settled.
+const SETTLED: u64 = 0;
+
+/// The number of no passage: the mark is forgotten.
+const FORGOTTEN: u64 = u64::MAX;
+
+/// What has passed. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Seen(Arc<Mutex<State>>);
+
+struct State {
+    /// The number of the passage of the first of each kind.
+    marks: Recent<u128, u64>,
+    next: u64,
+    /// The repetitions that wait for a passage to be settled.
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// Repetitions that end as the first of their kind does.
+struct Waiting {
+    ticket: Ticket,
+    /// Pays for them.
+    _leases: Vec<Arc<Lease>>,
+}
+
+/// What becomes of the rows of a batch.
+#[derive(Default)]
+pub(super) struct Sorted {
+    /// Those that repeat what is settled.
+    pub(super) filtered: Vec<u32>,
+    /// Those that repeat what is not, each with the passage that it waits for.
+    pub(super) waiting: Vec<(u32, u64)>,
+    /// The marks of those that pass.
+    passed: Vec<u128>,
+    /// The passage of the first of them.
+    first: u64,
+    /// Pays for those that wait.
+    waits: Lease,
+    /// Pays for the marks; `None` where nothing could, so that nobody hears of their end.
+    lease: Option<Lease>,
+}
+
+impl Seen {
+    pub(super) const KEY_BYTES: usize = Recent::<u128, u64>::KEY_BYTES;
+
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { marks: Recent::new(capacity), next: SETTLED + 1, waiting: HashMap::new() })))
+    }
+
+    /// Decides about the rows with these marks; `take` is called with the rows that wait, ascending, and takes their
+    /// tickets out. Where nothing can pay for what has to be remembered, records pass: they may come twice, but are never
+    /// called safe when they are not.
+    pub(super) fn sort(
+        &self,
+        marks: impl ExactSizeIterator<Item = Option<u128>>,
+        held: &Account,
+        take: impl FnOnce(&[u32]) -> Ticket,
+    ) -> Sorted {
+        let lease = held.try_lease(Bytes::from(marks.len() * PASSED_BYTES));
+        let mut state = self.lock();
+        let mut sorted = Sorted { lease, first: state.next, ..Sorted::default() };
+        for (mark, row) in marks.zip(0..) {
+            let Some(mark) = mark else { continue };
+            let number = if sorted.lease.is_some() { sorted.first + sorted.passed.len() as u64 } else { FORGOTTEN };
+            let (passage, is_known) = state.marks.get_or_insert_with(mark, || number);
+            match *passage {
+                SETTLED => sorted.filtered.push(row),
+                FORGOTTEN => {
+                    *passage = number;
+                    sorted.passed.push(mark);
+                }
+                passage if is_known && sorted.pay(held) => sorted.waiting.push((row, passage)),
+                _ => sorted.passed.push(mark),
+            }
+        }
+        state.next += sorted.passed.len() as u64;
+        state.hold(&mut sorted, take);
+        sorted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Holds the rows back that wait. Under the lock, so that what they wait for cannot be settled meanwhile.
+    fn hold(&mut self, sorted: &mut Sorted, take: impl FnOnce(&[u32]) -> Ticket) {
+        if sorted.waiting.is_empty() {
+            return;
+        }
+        let lease = Arc::new(std::mem::take(&mut sorted.waits));
+        let rows: Vec<u32> = sorted.waiting.iter().map(|(row, _)| *row).collect();
+        let mut tickets = take(&rows);
+        for (_, passage) in &sorted.waiting {
+            let rest = tickets.split_off(1);
+            let ticket = std::mem::replace(&mut tickets, rest);
+            let waiting = self
+                .waiting
+                .entry(*passage)
+                .or_insert_with(|| Waiting { ticket: Ticket::default(), _leases: Vec::with_capacity(1) });
+            waiting.ticket.append(ticket);
+            waiting._leases.push(Arc::clone(&lease));
+        }
+    }
+}
+
+impl Sorted {
+    /// Pays for one more that waits, where there is memory.
+    fn pay(&mut self, held: &Account) -> bool {
+        let lease = held.try_lease(Bytes::from(WAITING_BYTES));
+        // All are of one account.
+        lease.is_some_and(|lease| self.waits.merge(lease).is_ok())
+    }
+
+    /// Who hears how the rows that pass end; nobody, where nothing pays for that.
+    pub(super) fn witness(self, seen: &Seen) -> Option<Arc<dyn Witness>> {
+        let Self { passed, first, lease, .. } = self;
+        let lease = lease?;
+        Some(Arc::new(Passage { seen: seen.clone(), marks: passed, first, _lease: lease }))
+    }
+}
+
+/// The rows of one batch that passed.
+struct Passage {
+    seen: Seen,
+    marks: Vec<u128>,
+    /// The number of the first of them.
+    first: u64,
+    /// Pays for the marks.
+    _lease: Lease,
+}
+
+impl Witness for Passage {
+    fn ended(&self, first: u32, rows: u32, verdict: &Verdict) {
+        let ends_all = match verdict.outcome() {
+            Outcome::Delivered | Outcome::Filtered | Outcome::Absorbed | Outcome::DeadLettered => true,
+            Outcome::Shed | Outcome::Expired | Outcome::Returned | Outcome::Abandoned => false,
+        };
+        let mut freed = Vec::new();
+        let mut state = self.seen.lock();
+        for (mark, number) in self.marks.iter().zip(self.first..).skip(first as usize).take(rows as usize) {
+            if let Some(passage) = state.marks.get_mut(*mark).filter(|passage| **passage == number) {
+                *passage = if ends_all { SETTLED } else { FORGOTTEN };
+            }
+            if !state.waiting.is_empty() {
+                freed.extend(state.waiting.remove(&number));
+            }
+        }
+        drop(state);
+        for Waiting { ticket, .. } in freed {
+            if ends_all {
+                ticket.settle(Outcome::Filtered);
+            } else {
+                ticket.settle_as(verdict.clone());
+            }
+        }
+    }
+}
