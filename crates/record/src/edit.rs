@@ -232,7 +232,7 @@ impl<'a> RowMut<'a> {
         let Body { pieces, text, envelope, .. } = &mut *self.body;
         let Some(piece) = pieces.get(entry.piece).filter(|_| !entry.is_written) else { return self.settle_edits() };
         let from = text.len();
-        envelope.enclose(&piece.slab[entry.range()], &piece.origin, text);
+        envelope.get_or_insert_default().enclose(&piece.slab[entry.range()], &piece.origin, text);
         let range = from..text.len();
         self.body.bytes += (range.len() - entry.range().len()) as u64;
         let has_newlines = memchr::memchr(b'\n', &self.body.text[range.clone()]).is_some();

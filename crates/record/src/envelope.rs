@@ -34,6 +34,6 @@ impl Envelope {
 
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.head.capacity() + self.tail.capacity()
+        size_of::<Self>() + self.head.capacity() + self.tail.capacity()
     }
 }

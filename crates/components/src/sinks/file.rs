@@ -48,7 +48,7 @@ use super::encode::{JSON_OPTIONS, METRIC_TAGS, TIMES, with_fields};
 use super::place::check_file;
 use crate::Rows;
 use crate::contract::page::page;
-use crate::contract::{BuildContext, Check, Class, Depth, Ignored, SinkConfig, SinkKind, StartError};
+use crate::contract::{BuildContext, Check, Depth, Ignored, SinkConfig, SinkKind, StartError};
 use crate::options::{Acknowledgements, Batch, Encoding, SinkFraming};
 use crate::template::{RowClock, Template, Zone};
 use crate::value::Period;

@@ -83,7 +83,7 @@ pub(crate) struct Body {
     /// The members of the row that was scanned last.
     pub(crate) index: Index,
     /// What stands around the messages that became objects last.
-    pub(crate) envelope: Envelope,
+    pub(crate) envelope: Option<Box<Envelope>>,
 }
 
 /// Where the members of one row stand, as long as its bytes are those that were scanned.
@@ -198,7 +198,7 @@ impl Body {
             + self.edits.capacity() * size_of::<Edit>()
             + self.text.capacity()
             + self.index.heap_bytes()
-            + self.envelope.heap_bytes()
+            + self.envelope.as_ref().map_or(0, |envelope| envelope.heap_bytes())
     }
 
     /// A copy of the rows in `range`, with what they refer to and nothing else.

@@ -126,6 +126,8 @@ impl Body {
         self.text.clear();
         self.bytes = 0;
         self.index.forget();
-        self.envelope.forget();
+        if let Some(envelope) = &mut self.envelope {
+            envelope.forget();
+        }
     }
 }
