@@ -74,12 +74,12 @@ fn a_full_window_says_no_in_slots_and_in_bytes() {
 fn refused_records_are_reported_apart_from_those_before() {
     let window = window(8, 100);
     open(&window, 1, 1).settle(Outcome::Delivered);
-    open(&window, 1, 2).nack(Nack::transient("busy"));
-    open(&window, 2, 3).nack(Nack::permanent("bad"));
+    open(&window, 2, 2).nack(Nack::permanent("bad"));
+    open(&window, 1, 3).nack(Nack::transient("busy"));
     open(&window, 1, 4).settle(Outcome::Delivered);
     let (clean, refused) = (window.take_settled().expect("clean"), window.take_settled().expect("refused"));
     assert_eq!((clean.position, clean.nack), (1, None));
-    assert_eq!((refused.position, refused.nack), (4, Some(Nack::permanent("bad"))));
+    assert_eq!((refused.position, refused.nack), (4, Some(Nack::transient("busy"))), "the source must try again");
     assert_eq!(refused.counts.refused(), Records::new(3));
     assert_eq!(refused.counts.total(), Records::new(4));
     open(&window, 1, 5).settle(Outcome::Delivered);

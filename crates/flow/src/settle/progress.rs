@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::ledger::OutcomeCounts;
 use crate::outcome::Nack;
 
-use super::verdict::keep_worst;
+use super::verdict::keep_nack;
 use super::watch::GroupOutcome;
 
 /// News for a source: all records up to a position are settled.
@@ -26,8 +26,8 @@ pub struct Settled<Pos> {
     pub position: Pos,
     /// How the records since the last report ended.
     pub counts: OutcomeCounts,
-    /// Why records were refused: the first nack of the worst kind. `Some` exactly where `counts.refused()` is not
-    /// zero.
+    /// Why records were refused: the first nack for now where there is one, else the first for good, so that no record is
+    /// taken for refused for good that was not. `Some` exactly where `counts.refused()` is not zero.
     pub nack: Option<Nack>,
 }
 
@@ -197,6 +197,6 @@ impl GroupOutcome {
     #[inline]
     fn add(&mut self, later: &Self) {
         self.counts.add_all(&later.counts);
-        keep_worst(&mut self.nack, later.nack.as_ref());
+        keep_nack(&mut self.nack, later.nack.as_ref());
     }
 }

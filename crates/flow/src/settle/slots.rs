@@ -7,7 +7,7 @@ use crate::time::Time;
 use crate::units::{Bytes, Records};
 
 use super::state::Opening;
-use super::verdict::keep_worst;
+use super::verdict::keep_nack;
 use super::watch::{GroupOutcome, WatchCell};
 
 /// The live groups, in slots that are used again.
@@ -86,7 +86,7 @@ impl<Pos> Slots<Pos> {
         );
         group.left -= count;
         group.ended.counts.add(outcome, Records::new(u64::from(count)));
-        keep_worst(&mut group.ended.nack, nack);
+        keep_nack(&mut group.ended.nack, nack);
         if group.left > 0 {
             return None;
         }

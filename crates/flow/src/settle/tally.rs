@@ -9,7 +9,7 @@ use crate::sync::{Mutex, lock};
 use crate::units::Records;
 
 use super::part::Owner;
-use super::verdict::keep_worst;
+use super::verdict::keep_nack;
 
 /// Counts rows that no source waits for: how many were opened with [`Ticket::observed`](super::Ticket::observed), how each ended, and how many
 /// live tickets still hold. Clones share the counts.
@@ -41,7 +41,7 @@ impl Tally {
         lock(&self.shared.0).ledger
     }
 
-    /// The first nack of the worst kind so far.
+    /// The first nack for now, or else the first for good.
     #[must_use]
     pub fn nack(&self) -> Option<Nack> {
         lock(&self.shared.0).nack.clone()
@@ -62,7 +62,7 @@ impl Owner for Shared {
         let count = Records::new(u64::from(count));
         counts.ledger.in_flight -= count;
         counts.ledger.ended.add(outcome, count);
-        keep_worst(&mut counts.nack, nack);
+        keep_nack(&mut counts.nack, nack);
     }
 }
 

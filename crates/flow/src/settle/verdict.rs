@@ -41,16 +41,17 @@ impl From<Nack> for Verdict {
     }
 }
 
-/// Keeps the first nack of the worst kind: permanent beats transient, earlier beats later.
-pub(super) fn keep_worst(kept: &mut Option<Nack>, next: Option<&Nack>) {
+/// Keeps what a source must hear of several records: transient beats permanent, or one that was refused for good would
+/// take those with it that are to be tried again; earlier beats later.
+pub(super) fn keep_nack(kept: &mut Option<Nack>, next: Option<&Nack>) {
     if let Some(next) = next
-        && outranks(next.kind, kept.as_ref().map(|nack| nack.kind))
+        && kept.as_ref().is_none_or(|kept| next.kind < kept.kind)
     {
         *kept = Some(next.clone());
     }
 }
 
-/// Whether a nack of kind `next` replaces the kept one.
+/// Whether, of one record, a nack of kind `next` replaces the kept one: a branch that refused it for good will again.
 pub(super) fn outranks(next: NackKind, kept: Option<NackKind>) -> bool {
     kept.is_none_or(|kept| next > kept)
 }
@@ -60,17 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_nack_of_the_worst_kind_is_kept() {
+    fn the_first_nack_that_is_to_be_tried_again_is_kept() {
         let mut kept = None;
         for (next, expected) in [
             (None, None),
-            (Some(Nack::transient("a")), Some("a")),
-            (Some(Nack::transient("b")), Some("a")),
-            (Some(Nack::permanent("c")), Some("c")),
-            (Some(Nack::permanent("d")), Some("c")),
-            (Some(Nack::transient("e")), Some("c")),
+            (Some(Nack::permanent("a")), Some("a")),
+            (Some(Nack::permanent("b")), Some("a")),
+            (Some(Nack::transient("c")), Some("c")),
+            (Some(Nack::transient("d")), Some("c")),
+            (Some(Nack::permanent("e")), Some("c")),
         ] {
-            keep_worst(&mut kept, next.as_ref());
+            keep_nack(&mut kept, next.as_ref());
             assert_eq!(kept.as_ref().map(|nack| nack.cause.as_str()), expected);
         }
     }

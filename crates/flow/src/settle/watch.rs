@@ -14,8 +14,8 @@ use crate::sync::{Arc, Mutex, lock};
 pub struct GroupOutcome {
     /// How many records ended how.
     pub counts: OutcomeCounts,
-    /// Why records were refused: the first nack of the worst kind. `Some` exactly where `counts.refused()` is not
-    /// zero.
+    /// Why records were refused: the first nack for now where there is one, else the first for good, so that no record is
+    /// taken for refused for good that was not. `Some` exactly where `counts.refused()` is not zero.
     pub nack: Option<Nack>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Group {
     pub(crate) bytes: u64,
     pub(crate) position: Option<u32>,
     pub(crate) ended: OutcomeCounts,
-    pub(crate) worst_nack: Option<Nack>,
+    pub(crate) kept_nack: Option<Nack>,
     /// Every cause that was ever given for a record of this group.
     pub(crate) causes: HashSet<String>,
 }
@@ -81,7 +81,7 @@ impl Model {
             bytes,
             position,
             ended: OutcomeCounts::default(),
-            worst_nack: None,
+            kept_nack: None,
             causes: HashSet::new(),
         });
         (0..records).map(|_| self.add_row(Vec::new(), Home::Group(source, group))).collect()
@@ -119,7 +119,7 @@ impl Model {
             Home::Group(source, group) => {
                 let group = &mut self.sources[source][group];
                 group.ended.add(outcome, Records::new(1));
-                keep(&mut group.worst_nack, nack);
+                keep_of_many(&mut group.kept_nack, nack);
             }
         }
         for parent in self.rows[row].parents.clone() {
@@ -203,7 +203,7 @@ impl Model {
         let (mut counts, mut nack) = (OutcomeCounts::default(), None);
         for group in groups {
             counts.add_all(&group.ended);
-            keep(&mut nack, group.nack().as_ref());
+            keep_of_many(&mut nack, group.nack().as_ref());
         }
         groups.last().and_then(|group| group.position).map(|position| (position, counts, nack))
     }
@@ -213,10 +213,20 @@ impl Group {
     /// What the source should be told; a refusal without a cause is transient.
     pub(crate) fn nack(&self) -> Option<Nack> {
         let uncaused = !self.ended.refused().is_zero();
-        self.worst_nack.clone().or_else(|| uncaused.then(|| Nack::transient("")))
+        self.kept_nack.clone().or_else(|| uncaused.then(|| Nack::transient("")))
     }
 }
 
+/// Of several records: what is to be tried again goes first.
+fn keep_of_many(kept: &mut Option<Nack>, next: Option<&Nack>) {
+    if let Some(next) = next
+        && kept.as_ref().is_none_or(|kept| next.kind < kept.kind)
+    {
+        *kept = Some(next.clone());
+    }
+}
+
+/// Of one record: the worst of its branches.
 fn keep(kept: &mut Option<Nack>, next: Option<&Nack>) {
     if let Some(next) = next
         && kept.as_ref().is_none_or(|kept| next.kind > kept.kind)

@@ -219,7 +219,7 @@ impl System {
         let taken = taken.expect("the model has news");
         assert_eq!((taken.position, taken.counts), (position, counts), "order and counts of a report");
         let kinds = [taken.nack, nack].map(|nack| nack.map(|nack| nack.kind));
-        assert_eq!(kinds[0], kinds[1], "worst nack of a report");
+        assert_eq!(kinds[0], kinds[1], "the nack of a report");
     }
 
     /// Compares everything that can be seen from outside, and parks again whoever was woken.
@@ -294,7 +294,7 @@ impl System {
             assert!(group.is_settled(), "a watch is told only of a settled group");
             assert_eq!(outcome.counts, group.ended);
             assert_eq!(outcome.nack.as_ref().map(|nack| nack.kind), group.nack().map(|nack| nack.kind));
-            if let (Some(told), Some(_)) = (&outcome.nack, &group.worst_nack) {
+            if let (Some(told), Some(_)) = (&outcome.nack, &group.kept_nack) {
                 assert!(group.causes.contains(told.cause.as_str()), "{told} was never given for this group");
             }
         }
