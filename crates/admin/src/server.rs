@@ -57,10 +57,17 @@ async fn progress(State(shown): State<Shown>) -> Response {
     let Some(view) = shown.view() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "no pipeline is running\n").into_response();
     };
-    let stalls = view.stalls();
-    if stalls.is_empty() {
-        return "progressing\n".into_response();
+    let mut text: String = view.stalls().iter().map(|stall| format!("{stall}\n")).collect();
+    let mut is_unhealthy = !text.is_empty();
+    for (name, log) in view.logs() {
+        if let Some(trouble) = log.trouble() {
+            // A buffer that is full of what downstream has to settle is pressure, and not what is wrong.
+            is_unhealthy |= trouble.is_fault;
+            text.push_str(&format!("the buffer of \"{name}\" on disk waits: {}\n", trouble.words));
+        }
     }
-    let text: String = stalls.iter().map(|stall| format!("{stall}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    if is_unhealthy {
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    format!("progressing\n{text}").into_response()
 }

@@ -5,6 +5,7 @@ mod acknowledgements;
 mod batch;
 mod buffer;
 mod codec;
+mod fsync;
 mod request;
 mod retry;
 mod tls;
@@ -16,6 +17,7 @@ pub use self::codec::{
     CharacterDelimited, Decoding, DecodingCodec, Encoding, EncodingCodec, Framing, FramingMethod, LengthDelimited,
     NewlineDelimited, SinkDelimiter, SinkFraming, SinkFramingMethod,
 };
+pub use self::fsync::Fsync;
 pub use self::request::{Concurrency, Request};
 pub use self::retry::{JitterMode, Retry};
 pub use self::tls::Tls;

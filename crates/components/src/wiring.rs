@@ -8,9 +8,12 @@
 //!   wait when it is full; one that sheds costs only itself.
 //! * A transform with named outputs ends its stage: each output goes to the nodes that name it (`name.output`); records
 //!   of an output that nobody names settle as filtered.
+//! * A node whose `buffer` is on disk has **two edges and a log between them**: `name.to_disk` before the stage that
+//!   appends, and the node's own behind the stage that reads, `name.from_disk`. What is in the log is settled.
 //! * Settlement waits for every sink but those with `acknowledgements: false`: a branch that leads only to such is
 //!   best-effort, and counts its losses by itself.
 
+mod durable;
 mod join;
 mod layout;
 mod slot;
@@ -19,6 +22,7 @@ mod swap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::durable::{FROM_DISK, TO_DISK, folder_of};
 pub use self::join::join;
 pub use self::layout::Layout;
 #[cfg(test)]

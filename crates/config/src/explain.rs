@@ -6,6 +6,7 @@
 
 mod beyond;
 mod kernel;
+mod logs;
 mod pairs;
 mod refused;
 mod sheds;
@@ -21,6 +22,7 @@ use crate::wire::Wired;
 
 pub use beyond::Beyond;
 pub use kernel::KernelFacts;
+pub use logs::LogFacts;
 pub use pairs::{Guarantee, Pair};
 pub use refused::RefusedFacts;
 pub use sheds::ShedFacts;
@@ -32,6 +34,8 @@ pub struct Explanation {
     pub stages: Vec<StageFacts>,
     /// The edges: where records wait.
     pub edges: Vec<EdgeFacts>,
+    /// The buffers on disk.
+    pub logs: Vec<LogFacts>,
     /// What components may shed, beside the edges.
     pub sheds: Vec<ShedFacts>,
     /// The sources: what they do while they are not read.
@@ -133,10 +137,12 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
     let used = plan.used();
     let left_out = plan.nodes.iter().enumerate().filter(|(at, _)| !used[*at]).map(|(_, node)| node.name.clone());
     let sheds = sheds::sheds(plan, &used);
+    let logs = logs::logs(plan, &used);
     Explanation {
         stages: stages(plan, wired),
-        pairs: pairs::pairs(plan, &edges, &sheds),
+        pairs: pairs::pairs(plan, &edges, &sheds, &logs),
         sheds,
+        logs,
         edges,
         refused: refused::refused(plan),
         kernel: kernel::kernel(plan, &used),
@@ -176,7 +182,7 @@ fn stages(plan: &Plan, wired: &Wired) -> Vec<StageFacts> {
         }
     }
     for stage in stages.iter_mut().filter(|stage| stage.components.is_empty()) {
-        stage.components.push("one copy for each reader".to_string());
+        stage.components.push(logs::stage_in_words(&stage.name));
     }
     let place = places(plan);
     stages.sort_by_key(|stage| place(&stage.name));
@@ -197,10 +203,12 @@ fn places(plan: &Plan) -> impl Fn(&str) -> (usize, bool) {
 fn edges(plan: &Plan, graph: &Graph) -> Vec<EdgeFacts> {
     let facts = |edge: &tidegate_flow::graph::Edge| {
         let said = plan.node(&edge.name).and_then(|node| node.buffer.as_ref());
+        let said = said.filter(|buffer| !buffer.is_on_disk());
         let when_full = match (said, edge.on_full) {
             (Some(buffer), _) => snake(&buffer.when_full),
             (None, OnFull::Block) => "block".to_string(),
-            (None, OnFull::Shed) => "shed".to_string(),
+            // The edges that are not named after a component shed only before a log.
+            (None, OnFull::Shed) => "drop_newest".to_string(),
             (None, OnFull::Fail) => "fail".to_string(),
             (None, OnFull::Divert(_)) => "divert".to_string(),
         };

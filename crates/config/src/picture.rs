@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use tidegate_components::options::Buffer;
 use tidegate_flow::StageKind;
 
 use crate::plan::{Input, Plan, PlanNode};
@@ -27,7 +28,8 @@ pub fn graph_text(plan: &Plan) -> String {
             let buffer = reader.buffer.as_ref().and_then(|buffer| serde_json::to_value(buffer.when_full).ok());
             let full = buffer.as_ref().and_then(Value::as_str).filter(|full| *full != "block");
             let full = full.map(|full| format!("  ({full} when full)")).unwrap_or_default();
-            let _ = writeln!(out, "   {arm}-->{output} {}{full}", reader.name);
+            let disk = if is_on_disk(reader) { "  (buffer on disk)" } else { "" };
+            let _ = writeln!(out, "   {arm}-->{output} {}{disk}{full}", reader.name);
         }
         if let Some(to) = node.dead_letters {
             let _ = writeln!(out, "   `..> {}  (dead letters)", plan.nodes[to].name);
@@ -60,7 +62,9 @@ pub fn graph_mermaid(plan: &Plan) -> String {
     for (at, node) in plan.nodes.iter().enumerate() {
         for input in &node.inputs {
             let label = input.output.as_ref().map(|output| format!("|\"{}\"|", escaped(output))).unwrap_or_default();
-            let _ = writeln!(out, "  n{} -->{label} n{at}", input.from);
+            // A thick arrow goes over a log.
+            let arrow = if is_on_disk(node) { "==>" } else { "-->" };
+            let _ = writeln!(out, "  n{} {arrow}{label} n{at}", input.from);
         }
         if let Some(to) = node.dead_letters {
             let _ = writeln!(out, "  n{at} -.->|\"dead letters\"| n{to}");
@@ -73,7 +77,8 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
-/// The graph as JSON: `nodes` with `name`, `kind` and `type`, and `edges` with `from`, `output`, `to` and `dead_letters`.
+/// The graph as JSON: `nodes` with `name`, `kind` and `type`, and `edges` with `from`, `output`, `to`,
+/// `dead_letters` and `on_disk`.
 #[must_use]
 pub fn graph_json(plan: &Plan) -> Value {
     let nodes = plan
@@ -84,14 +89,24 @@ pub fn graph_json(plan: &Plan) -> Value {
     for node in &plan.nodes {
         for input in &node.inputs {
             let from = &plan.nodes[input.from].name;
-            edges.push(json!({ "from": from, "output": input.output, "to": node.name, "dead_letters": false }));
+            let on_disk = is_on_disk(node);
+            edges.push(json!({
+                "from": from, "output": input.output, "to": node.name, "dead_letters": false, "on_disk": on_disk
+            }));
         }
         if let Some(to) = node.dead_letters {
-            let to = &plan.nodes[to].name;
-            edges.push(json!({ "from": node.name, "output": null, "to": to, "dead_letters": true }));
+            let (to, on_disk) = (&plan.nodes[to].name, is_on_disk(&plan.nodes[to]));
+            edges.push(json!({
+                "from": node.name, "output": null, "to": to, "dead_letters": true, "on_disk": on_disk
+            }));
         }
     }
     json!({ "nodes": nodes.collect::<Vec<_>>(), "edges": edges })
+}
+
+/// Whether a log stands before the node.
+fn is_on_disk(node: &PlanNode) -> bool {
+    node.buffer.as_ref().is_some_and(Buffer::is_on_disk)
 }
 
 fn readers(plan: &Plan, at: usize) -> impl Iterator<Item = (&PlanNode, &Input)> {

@@ -176,7 +176,8 @@ fn too_small(plan: &Plan, sum: &PlanSum) -> Problem {
         problem = problem.at(place, format!("{} are missing", words::bytes(sum.short())));
     }
     // What a user can lower: buffers that were given a size. Where a fork fills them, they are reserved with the fork.
-    let sized = plan.nodes.iter().filter_map(|node| Some((node, node.buffer.as_ref()?.max_size?)));
+    let in_memory = |node: &PlanNode| node.buffer.as_ref().filter(|buffer| !buffer.is_on_disk())?.max_size;
+    let sized = plan.nodes.iter().filter_map(|node| Some((node, in_memory(node)?)));
     let largest = sized.max_by_key(|(_, size)| *size).filter(|(_, size)| size.get() > sum.sum().get() / 8);
     if let Some((node, size)) = largest {
         let place = find_key(&node.tree, "buffer.max_size").0.map_or(node.place, |value| value.place);

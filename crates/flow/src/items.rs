@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::payload::{Payload, Share, Weigh};
+use crate::payload::{Payload, Share, Stored, Weigh};
 use crate::units::{Bytes, Records, Weight};
 
 /// Rows of type `T`, and what they weigh.
@@ -259,6 +259,33 @@ impl<T: Weigh + Clone + Send + Sync + 'static> Share for Items<T> {
         }
         let Rows::Shared(rows) = &self.rows else { unreachable!("owned rows were shared above") };
         Self { rows: Rows::Shared(rows.share()), bytes: self.bytes }
+    }
+}
+
+/// Each text has its length, four bytes with the lowest first, before it.
+impl Stored for Items<String> {
+    fn store(&self, rows: Range<u32>, out: &mut Vec<u8>) {
+        for text in &self.as_slice()[rows.start as usize..rows.end as usize] {
+            out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn restore(&mut self, bytes: &[u8], from: u32, room: Weight) -> Option<u32> {
+        let (mut rest, mut row) = (bytes, 0);
+        while let Some((length, behind)) = rest.split_first_chunk() {
+            let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = behind;
+            if row >= from {
+                let weight = self.weight();
+                if row > from && (weight.records >= room.records || weight.bytes >= room.bytes) {
+                    return Some(row);
+                }
+                self.push(String::from_utf8(text.to_vec()).ok()?);
+            }
+            row += 1;
+        }
+        rest.is_empty().then_some(row)
     }
 }
 

@@ -33,7 +33,7 @@ pub use ledger::{
     ShedReason, SourceLedger,
 };
 pub use outcome::{Cause, Nack, NackKind, Outcome};
-pub use payload::{Payload, Share, Weigh};
+pub use payload::{Payload, Share, Stored, Weigh};
 pub use queue::{EdgeSpec, OnFull, SampleRate};
 pub use settle::{GroupOutcome, GroupWatch, Settled, Tally, Ticket, Verdict, Window, WindowError, WindowSpec, Witness};
 pub use slab::{Slab, SlabBuf, SlabPool};

@@ -3,6 +3,8 @@
 //! The core knows a payload only by its weight and by how it is split and joined. Typed rows and byte slabs are two
 //! implementations; neither is special.
 
+use std::ops::Range;
+
 use crate::budget::{Account, OverBudget};
 use crate::units::{Bytes, Records, Weight};
 
@@ -188,4 +190,15 @@ pub trait Share: Payload {
     /// Another handle on the same rows. The memory is shared, not copied, until one side changes its rows.
     #[must_use]
     fn share(&mut self) -> Self;
+}
+
+/// A payload whose rows can be written as bytes and read back, as a durable edge needs.
+pub trait Stored: Payload + Default {
+    /// Appends rows `rows` as bytes. The form is that of files on disk: what one version writes, later ones read.
+    fn store(&self, rows: Range<u32>, out: &mut Vec<u8>);
+
+    /// Appends rows that [`store`](Self::store) wrote as `bytes`: from row `from` of them on, until they end or `self`
+    /// weighs `room` in either unit; at least one where there is one. Returns the number after the last row that was
+    /// appended; `None` where the bytes are none that `store` wrote, and `self` may then hold any part of them.
+    fn restore(&mut self, bytes: &[u8], from: u32, room: Weight) -> Option<u32>;
 }

@@ -3,6 +3,7 @@
 mod body;
 mod payload;
 mod pieces;
+mod stored;
 
 use std::fmt;
 use std::ops::Range;

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tidegate_flow::{Account, Meta, Nack, Payload};
 
+use crate::clock::Clock;
 use crate::context::Backoff;
 
 pub(crate) use self::delivery::{Delivery, DeliveryTools};
@@ -57,6 +58,8 @@ pub struct SinkContext {
     /// [`SinkOptions::encoding`](crate::SinkOptions::encoding) reserved, and beyond that what floats. The sinks of a pool
     /// share it.
     pub holding: Account,
+    /// The time since the pipeline started.
+    pub clock: Clock,
 }
 
 /// Where records leave the pipeline.
@@ -77,6 +80,10 @@ pub trait Sink<P: Payload>: Send + 'static {
     /// Called on a sink of a pool when what it was given is settled: it gives back the memory that
     /// [`poll_memory`](Self::poll_memory) took, so that none of them keeps it from another.
     fn release(&mut self) {}
+
+    /// Called when the sink is given a batch, before it delivers it or any part of it. The sinks of a pool are called in
+    /// the order of the batches, whichever of them then delivers first.
+    fn begin(&mut self) {}
 
     /// Delivers a batch. Rows that were not accepted are tried again, bisected, or dead-lettered, so a sink leaves them
     /// in `payload`. One that takes the rows out gives this up: whatever it then refuses goes back to its source at

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tidegate_flow::{
-    Account, Batch, Cause, GroupWatch, Lease, Meta, Payload, Settled, SlabPool, Spares, Wait, Weight, Window,
+    Account, Batch, Cause, GroupWatch, Lease, Meta, Payload, Settled, SlabPool, Spares, Time, Wait, Weight, Window,
 };
 
 use crate::clock::{Clock, waiting};
@@ -105,6 +105,12 @@ pub trait Source: Send + 'static {
     /// # Errors
     /// The cause; the pipeline stops with it. What was read before must be returned first.
     fn read(&mut self, room: Weight, spare: Self::Payload) -> Result<Pull<Self::Payload, Self::Position>, Cause>;
+
+    /// What scheduling should know of what was read last, for a source that has it from elsewhere. Asked after each
+    /// read; a classifier may change it. Default: born `now`.
+    fn meta(&mut self, now: Time) -> Meta {
+        Meta { born: now, ..Meta::default() }
+    }
 
     /// Whether what was read last is to be watched by itself, for a source that answers each request when it has
     /// settled. Asked after each read. Costs an allocation a read.
@@ -267,7 +273,8 @@ impl<S: Source> SourceInlet<S> {
             self.spares.put(payload, lease);
             return Ok(());
         }
-        let meta = Meta { born: cx.now(), ..Meta::default() };
+        let mut meta = self.source.meta(cx.now());
+        meta.lane = meta.lane.min(self.window.spec().lanes.saturating_sub(1));
         let part = Part { payload, lease, meta, position, watched: self.settings.acks && self.source.watches() };
         self.sort(part, cx)
     }

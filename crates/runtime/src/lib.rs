@@ -10,6 +10,7 @@ pub mod clock;
 pub mod context;
 pub mod dead_letter;
 pub mod drain;
+pub mod durable;
 pub mod edge;
 pub mod egress;
 mod faults;

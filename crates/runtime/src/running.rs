@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::build::{Places, SettleFuture, StageFuture};
 use crate::clock::{Clock, Timed};
 use crate::drain::KillSwitch;
+use crate::durable::LogView;
 use crate::edge::EdgeHandle;
 use crate::egress::SinkRefusals;
 use crate::ingress::Companion;
@@ -40,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) edges: Vec<EdgeHandle>,
     pub(crate) holdings: Holdings,
     pub(crate) kill: KillSwitch,
+    pub(crate) logs: Vec<(Arc<str>, LogView)>,
     pub(crate) stall_after: Duration,
     pub(crate) watch_every: Duration,
     /// Told when a sink was refused, or accepts again.
@@ -335,6 +337,12 @@ impl View {
     #[must_use]
     pub fn holdings(&self) -> Vec<HoldingFacts> {
         self.parts.holdings.facts()
+    }
+
+    /// The edges on disk, by the names that they were given.
+    #[must_use]
+    pub fn logs(&self) -> &[(Arc<str>, LogView)] {
+        &self.parts.logs
     }
 
     /// The time since the pipeline started.

@@ -28,7 +28,7 @@ pub mod segment;
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,
-    SyncPolicy, Trouble,
+    Settler, SyncPolicy, Trouble,
 };
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.

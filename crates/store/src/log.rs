@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use append::Appender;
 pub use commit::{Committer, Next};
-pub use read::{Read, Reader};
+pub use read::{Read, Reader, Settler};
 pub use recover::{OpenError, Recovered};
 pub use shared::Counts;
 
@@ -81,6 +81,19 @@ impl LogOptions {
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory = bytes.max(4096);
         self
+    }
+
+    /// The most that the log holds in memory beside one batch that is larger than all of it, in bytes: batches, what is
+    /// being written, and what its readers have read ahead from disk.
+    #[must_use]
+    pub fn held_bytes(&self, readers: usize) -> u64 {
+        self.memory + commit::WRITE_BYTES as u64 + (readers * read::READ_BYTES) as u64
+    }
+
+    /// What opening the log takes for a moment, in bytes: its newest segment, and zeros to put behind what is in it.
+    #[must_use]
+    pub fn opening_bytes(&self) -> u64 {
+        2 * self.segment
     }
 
     /// Records older than this are given up, a segment at a time, and counted as expired.

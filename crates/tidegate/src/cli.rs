@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well; 1 the pipeline or a test failed; 2 the command line or a pipeline file is wrong.
 
+mod buffers;
 mod check;
 mod control;
 mod demo;

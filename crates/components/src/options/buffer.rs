@@ -3,25 +3,34 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::queue::SampleRate;
-use tidegate_flow::{Bytes, EdgeSpec, OnFull, kib};
+use tidegate_flow::{Bytes, EdgeSpec, OnFull, kib, mib};
+use tidegate_runtime::durable::LogOptions;
 
-use crate::contract::{Check, Class};
-use crate::value::ByteSize;
+use super::Fsync;
+use crate::contract::Check;
+use crate::value::{ByteSize, Period};
 
-/// What waits before a component. Without `max_size` it holds at most 256 KiB, of memory that it shares with others; a
-/// `max_size` is reserved whole. It is full as soon as either limit is reached.
+/// What waits before a component. In memory it holds at most 256 KiB where `max_size` is not given, of memory that it
+/// shares with others; a `max_size` is reserved whole. It is full as soon as either limit is reached. On disk it is a log
+/// of at most `max_size`, in the folder `buffers` of `data_dir`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Buffer {
-    /// Where it is. Only in memory for now.
+    /// Where it is. Default: in memory.
     #[serde(rename = "type")]
     pub kind: BufferType,
-    /// The most records that may wait. Default: 4096, or as many as fit where `max_size` is given.
+    /// The most records that may wait in memory. Default: 4096, or as many as fit where `max_size` is given.
     pub max_events: Option<u64>,
-    /// The most bytes that may wait.
+    /// The most bytes that may wait. On disk it must be given: the log takes no more of the disk, its own files counted.
     pub max_size: Option<ByteSize>,
     /// What happens when it is full. Default: `block`.
     pub when_full: WhenFull,
+    /// On disk: what is older is given up, some MiB at a time, and counted. Default: nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Period>,
+    /// On disk: when what was taken is made durable. Default: `every 5ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fsync: Option<Fsync>,
 }
 
 /// Where a buffer is.
@@ -31,7 +40,7 @@ pub enum BufferType {
     /// In memory: what is in it when the process dies is sent again by sources that can.
     #[default]
     Memory,
-    /// On disk. Not available yet.
+    /// On disk: sources are told that a record is safe when it is there, and a restart goes on where the sink was.
     Disk,
 }
 
@@ -61,6 +70,10 @@ const MOST_RECORDS: u64 = 1 << 18;
 /// 5,000 a second.
 const USUAL_BYTES: Bytes = kib(256);
 
+/// What a log keeps in memory: what waits for its sync, and behind that the newest for a sink that keeps up. At 2 ms a
+/// sync and one each 5 ms it is good for some 300 MiB/s.
+const LOG_MEMORY: Bytes = mib(2);
+
 impl Buffer {
     /// The edge of this name that the buffer describes, for at most so many producers.
     #[must_use]
@@ -80,19 +93,72 @@ impl Buffer {
         }
     }
 
+    /// Whether it is on disk.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        self.kind == BufferType::Disk
+    }
+
+    /// The buffer in memory before one on disk. It sheds where that is told to shed what is new; otherwise who sends
+    /// waits.
+    #[must_use]
+    pub fn before_disk(&self) -> Self {
+        let when_full = if self.when_full == WhenFull::DropNewest { WhenFull::DropNewest } else { WhenFull::Block };
+        Self { when_full, ..Self::default() }
+    }
+
+    /// The log of a buffer on disk.
+    #[must_use]
+    pub fn log(&self) -> LogOptions {
+        let size = self.max_size.map_or(LogOptions::MIN_SIZE_BYTES, ByteSize::get);
+        LogOptions::new(size)
+            .memory_bytes(LOG_MEMORY.get())
+            .max_age(self.max_age.map(Period::get))
+            .sync(self.fsync.unwrap_or_default().policy())
+    }
+
     /// Reports what cannot work. Keys are those within `buffer`.
     pub fn check(&self, at: &mut Check<'_>) {
-        if self.kind == BufferType::Disk {
-            at.refuse("type", "buffers on disk are not available yet").about(Class::Later).help(
-                "remove `type` and write a `max_size` that fits into `memory`; when it is full, a file is read on later and \
-                 a request is refused with a time to try again, so that neither loses anything when the process dies",
-            );
-        }
         if self.max_events == Some(0) {
             at.refuse("max_events", "a buffer of no records is always full").help("set it to at least 1");
         }
         if self.max_size.is_some_and(|size| size.get() == 0) {
             at.refuse("max_size", "a buffer of no bytes is always full").help("set it to at least \"64KiB\"");
+        }
+        match self.kind {
+            BufferType::Disk => self.check_on_disk(at),
+            BufferType::Memory => self.check_in_memory(at),
+        }
+    }
+
+    fn check_in_memory(&self, at: &mut Check<'_>) {
+        for (key, given) in [("max_age", self.max_age.is_some()), ("fsync", self.fsync.is_some())] {
+            if given {
+                at.refuse(key, "is for buffers on disk").help("remove it, or write `type: disk`");
+            }
+        }
+    }
+
+    fn check_on_disk(&self, at: &mut Check<'_>) {
+        match self.max_size {
+            None => {
+                at.refuse("", "a buffer on disk must say how much of the disk it may take")
+                    .help("write `max_size: 2GiB`, or what a long outage of the sink needs");
+            }
+            Some(size) if (1..LogOptions::MIN_SIZE_BYTES).contains(&size.get()) => {
+                at.refuse("max_size", "a buffer on disk has 1 MiB at least").help("set it to \"1MiB\" or more");
+            }
+            Some(_) => {}
+        }
+        if self.max_events.is_some() {
+            at.refuse("max_events", "a buffer on disk is bounded by its bytes").help("remove it, and set `max_size`");
+        }
+        if matches!(self.when_full, WhenFull::Sample | WhenFull::Fail) {
+            at.refuse("when_full", "a buffer on disk waits, or drops what is new or what is old")
+                .help("write `block`, `drop_newest` or `drop_oldest`");
+        }
+        if self.max_age.is_some_and(|age| age.get().is_zero()) {
+            at.refuse("max_age", "everything is older than that").help("remove it, or set it to at least \"1s\"");
         }
     }
 }
@@ -111,8 +177,6 @@ impl From<WhenFull> for OnFull {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_flow::mib;
-
     use super::*;
 
     fn spec(json: &str) -> EdgeSpec {

@@ -124,6 +124,7 @@ mod tests {
     use std::future::poll_fn;
 
     use tidegate_flow::{AccountSpec, Budget, NackKind, kib};
+    use tidegate_runtime::Clock;
 
     use super::*;
 
@@ -131,7 +132,7 @@ mod tests {
         let budget = Budget::new(total);
         let mut desk = Desk::new(kib(4));
         let holding = budget.account("out", AccountSpec::holding(kib(4))).unwrap();
-        desk.open(SinkContext { name: "out".into(), holding });
+        desk.open(SinkContext { name: "out".into(), holding, clock: Clock::new() });
         (budget, desk)
     }
 

@@ -8,10 +8,11 @@ use tidegate_runtime::{BoxTransform, Chooser, NewStep, PipelineBuilder, Port};
 
 use super::layout::{Layout, Output};
 use super::slot::{End, RowsFlow, SinkSlot, SourceSlot, Stage};
-use super::{Node, Part, WireError};
+use super::{Node, Part, WireError, durable};
 use crate::Rows;
 use crate::columns::{Columns, Sorting};
 use crate::contract::{BuildContext, BuiltTransform, SourceConfig, StartError};
+use crate::options::Buffer;
 
 /// Puts the nodes on `builder`, which then has to be built and started as any other. Must be called within the tokio
 /// runtime that the pipeline will run on.
@@ -21,7 +22,7 @@ use crate::contract::{BuildContext, BuiltTransform, SourceConfig, StartError};
 /// then; it is of no use any more.
 pub fn join(builder: &PipelineBuilder, nodes: Vec<Node>, cx: &BuildContext) -> Result<Layout, Vec<WireError>> {
     let layout = Layout::of(&nodes)?;
-    let (edges, flows) = Edges::of(builder, &nodes, &layout);
+    let (edges, flows) = Edges::of(builder, &nodes, &layout, cx);
     let columns: Vec<Option<Columns>> = nodes.iter().map(|node| node.columns.clone()).collect();
     let names: Vec<Arc<str>> = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
     let mut parts = Parts { parts: Vec::new(), errors: Vec::new() };
@@ -63,15 +64,18 @@ struct Edges<'a> {
 
 impl<'a> Edges<'a> {
     /// Makes the edges, and gives the flow behind each of those before a node.
-    fn of(builder: &PipelineBuilder, nodes: &[Node], layout: &'a Layout) -> (Self, Vec<Option<EdgeFlow>>) {
+    fn of(
+        builder: &PipelineBuilder,
+        nodes: &[Node],
+        layout: &'a Layout,
+        cx: &BuildContext,
+    ) -> (Self, Vec<Option<EdgeFlow>>) {
         let sorting = nodes.iter().filter_map(|node| node.columns.as_ref()).fold(Sorting::default(), Sorting::with);
         let mut before = Vec::with_capacity(nodes.len());
         let mut flows = Vec::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {
             let stands_alone = layout.producers(at) > 0 && !layout.is_fused(at);
-            let buffer = node.buffer.clone().unwrap_or_default();
-            let made = stands_alone
-                .then(|| builder.boxed_port(sorting.of_edge(buffer.spec(&node.name, layout.producers(at)))));
+            let made = stands_alone.then(|| edge_before(builder, node, layout.producers(at), sorting, cx));
             let (port, flow) = made.unzip();
             before.push(port);
             flows.push(flow);
@@ -131,6 +135,25 @@ impl<'a> Edges<'a> {
         let at = self.names.iter().position(|known| known == name)?;
         self.before[at].as_ref()
     }
+}
+
+/// The edge before a node, or what stands there where its buffer is on disk: where others send to, and the flow of the
+/// node.
+fn edge_before(
+    builder: &PipelineBuilder,
+    node: &Node,
+    producers: u16,
+    sorting: Sorting,
+    cx: &BuildContext,
+) -> (Port<Rows>, EdgeFlow) {
+    let buffer = node.buffer.clone().unwrap_or_default();
+    if !buffer.is_on_disk() {
+        return builder.boxed_port(sorting.of_edge(buffer.spec(&node.name, producers)));
+    }
+    let (port, before) = builder.boxed_port(sorting.of_edge(durable::edge_before(node, &buffer, producers)));
+    let (behind, flow) = builder.boxed_port(sorting.of_edge(Buffer::default().spec(&node.name, 1)));
+    durable::put_log(builder, node, &buffer, before, &behind, cx);
+    (port, flow)
 }
 
 /// The nodes, as far as their stages are not made.

@@ -35,6 +35,12 @@ pub(super) fn beyond(plan: &Plan) -> Vec<Beyond> {
     let networks = count(&|node| matches!(node.type_name, "http" | "http_server" | "socket"));
     let compressors = count(&|node| matches!(&node.component, Component::Sink(sink) if sink.compresses()));
     let mut beyond = vec![Beyond { what: "the program, its tables and threads".to_string(), bytes: PROGRAM }];
+    let logs = plan.nodes.iter().filter_map(|node| node.buffer.as_ref().filter(|buffer| buffer.is_on_disk()));
+    let opening: Vec<u64> = logs.map(|buffer| buffer.log().opening_bytes()).collect();
+    if !opening.is_empty() {
+        let what = format!("buffers on disk while they are opened ({})", opening.len());
+        beyond.push(Beyond { what, bytes: opening.iter().sum() });
+    }
     for (what, count, each) in [
         ("programs and conditions in VRL", languages, LANGUAGE),
         ("network components: connections, TLS", networks, NETWORK),

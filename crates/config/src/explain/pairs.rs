@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tidegate_components::contract::Delivery;
 
-use super::{EdgeFacts, ShedFacts};
+use super::{EdgeFacts, LogFacts, ShedFacts};
 use crate::plan::{Component, Plan};
 
 /// A source and a sink that its records reach.
@@ -36,7 +36,7 @@ pub enum Guarantee {
 }
 
 /// Every pair of a source and a sink that are joined.
-pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts]) -> Vec<Pair> {
+pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts], logs: &[LogFacts]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (from, source) in plan.nodes.iter().enumerate() {
         let Component::Source(config) = &source.component else { continue };
@@ -52,6 +52,7 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts]) -> Ve
             let way = Way {
                 edges: edges.iter().filter(on_way).collect(),
                 sheds: sheds.iter().filter(|shed| is_between(plan, &shed.name, &reached, &before)).collect(),
+                log: logs.iter().find(|log| is_between(plan, &log.name, &reached, &before)),
                 expires: source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some()),
             };
             let (guarantee, words) = way.judge(config.exposure().delivery, sink_config.required());
@@ -81,6 +82,8 @@ struct Way<'a> {
     edges: Vec<&'a EdgeFacts>,
     /// What its components may shed.
     sheds: Vec<&'a ShedFacts>,
+    /// The first buffer on disk.
+    log: Option<&'a LogFacts>,
     /// Whether its records have deadlines.
     expires: bool,
 }
@@ -117,7 +120,7 @@ impl<'a> Way<'a> {
             let words = "best effort: a record that waits beyond its deadline is given up and counted as expired";
             return (Guarantee::BestEffort, words.to_string());
         }
-        of_source(delivery)
+        self.log.and_then(|log| over_log(delivery, &log.name)).unwrap_or_else(|| of_source(delivery))
     }
 }
 
@@ -141,6 +144,23 @@ fn of_source(delivery: Delivery) -> (Guarantee, String) {
         Delivery::Generated => (Guarantee::WhileRunning, "each record that is made; none of them exists outside"),
     };
     (guarantee, words.to_string())
+}
+
+/// With a log on the way: who sends need not wait for the sink.
+fn over_log(delivery: Delivery, log: &str) -> Option<(Guarantee, String)> {
+    let what = match delivery {
+        Delivery::Replayed => "what is not on disk there is read again after a restart",
+        Delivery::Answered => "the sender is answered when its records are on disk there, and sends again otherwise",
+        Delivery::InFlight => {
+            let words = format!(
+                "each record that is in the buffer of `{log}`, also when the process dies; what had not come so far is \
+                 lost then"
+            );
+            return Some((Guarantee::WhileRunning, words));
+        }
+        Delivery::Lossy | Delivery::Generated => return None,
+    };
+    Some((Guarantee::AtLeastOnce, format!("at least once, over the buffer of `{log}`: {what}")))
 }
 
 /// The nodes that the records of `from` reach.

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use tidegate_flow::Bytes;
 
-use super::{EdgeFacts, Explanation, KernelFacts, MemoryFacts, RefusedFacts, ShedFacts};
+use super::{EdgeFacts, Explanation, KernelFacts, LogFacts, MemoryFacts, RefusedFacts, ShedFacts};
 use crate::words::{bytes, counted, grouped};
 
 pub(super) fn text(facts: &Explanation) -> String {
     let mut out = String::new();
     stages(&mut out, facts);
     edges(&mut out, &facts.edges);
+    logs(&mut out, &facts.logs);
     sorted(&mut out, facts);
     waits(&mut out, facts);
     sheds(&mut out, facts);
@@ -67,6 +68,26 @@ fn edges(out: &mut String, edges: &[EdgeFacts]) {
         vec![format!("before {}", edge.name), window, memory.to_string(), format!("full: {}", edge.when_full), from]
     };
     table(out, &edges.iter().map(row).collect::<Vec<_>>());
+}
+
+fn logs(out: &mut String, logs: &[LogFacts]) {
+    if logs.is_empty() {
+        return;
+    }
+    heading(out, &format!("WAITS ON DISK IN {}", counted(logs.len(), "buffer").to_uppercase()));
+    let row = |log: &LogFacts| {
+        let age = log.max_age.as_ref().map_or("at any age".to_string(), |age| format!("until it is {age} old"));
+        let cells = [
+            format!("before {}", log.name),
+            format!("at most {}", bytes(Bytes::new(log.max_size_bytes))),
+            age,
+            format!("full: {}", log.when_full),
+            format!("synced {}", if log.fsync == "always" { "at once" } else { &log.fsync }),
+            format!("in {}", log.folder),
+        ];
+        cells.to_vec()
+    };
+    table(out, &logs.iter().map(row).collect::<Vec<_>>());
 }
 
 /// How edges hand out what is in them, where a source says so.

@@ -16,6 +16,7 @@ use super::options::{ReadingDraft, SourceOptions};
 use super::plan::Pipeline;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
+use crate::durable::LogView;
 use crate::edge::{EdgeBudget, EdgeHandle, Surroundings, edge_in};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
@@ -58,6 +59,8 @@ pub(super) struct Draft {
     /// Lets go of the producers that ports keep to clone.
     pub(super) ports: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) kill: KillSwitch,
+    /// The edges on disk.
+    pub(super) logs: Vec<(Arc<str>, LogView)>,
     /// Whether `build` was called. What is left describes the pipeline for flows that are still around.
     pub(super) built: bool,
 }
@@ -135,6 +138,7 @@ impl PipelineBuilder {
                 offers: Vec::new(),
                 ports: Vec::new(),
                 kill: KillSwitch::new(),
+                logs: Vec::new(),
                 built: false,
             })),
         }

@@ -10,6 +10,7 @@ use super::flow::{EdgeStart, Flow, MakeInlet};
 use super::launch::StageLaunch;
 use super::options::SourceOptions;
 use super::port::Port;
+use crate::durable::LogView;
 use crate::exchange::{Exchange, Needs, Offer};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
@@ -27,6 +28,12 @@ impl PipelineBuilder {
         let (stage, inlet) = self.source_stage(name, source.into());
         self.lock().stage(stage).makes_way = true;
         boxed(self.clone(), stage, inlet)
+    }
+
+    /// Lets whoever looks at the pipeline look at an edge on disk, under this name: see
+    /// [`View::logs`](crate::View::logs).
+    pub fn show_log(&self, name: &str, view: LogView) {
+        self.lock().logs.push((Arc::from(name), view));
     }
 
     /// An edge that any number of flows may send to, as [`port`](Self::port), and a flow of boxed steps that reads it.

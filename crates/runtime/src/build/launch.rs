@@ -246,7 +246,11 @@ impl StageLaunch<'_> {
             keeps_letters,
             relief: self.relief.clone(),
             refusals: self.refusals.clone(),
-            given: SinkContext { name: Arc::clone(&self.name), holding: self.encoding_account.clone() },
+            given: SinkContext {
+                name: Arc::clone(&self.name),
+                holding: self.encoding_account.clone(),
+                clock: self.clock(),
+            },
         }
     }
 

@@ -15,6 +15,7 @@ use super::error::{BuildError, BuildErrors};
 use super::options::ReadingDraft;
 use crate::context::Supervision;
 use crate::drain::KillSwitch;
+use crate::durable::LogView;
 use crate::edge::EdgeHandle;
 use crate::running::Holding;
 use crate::spares::SPARE_BATCHES;
@@ -31,6 +32,7 @@ pub struct Pipeline {
     pub(super) edges: Vec<EdgeHandle>,
     pub(super) spares: Account,
     pub(super) kill: KillSwitch,
+    pub(super) logs: Vec<(Arc<str>, LogView)>,
     pub(super) sum: PlanSum,
     /// Where other steps can be offered, by name.
     pub(super) offers: Vec<(Arc<str>, Box<dyn Any + Send + Sync>)>,
@@ -181,6 +183,7 @@ fn plan(draft: &mut Draft) -> Result<Pipeline, Vec<BuildError>> {
         edges: draft.edges.iter().map(|edge| edge.handle.clone()).collect(),
         spares,
         kill: draft.kill.clone(),
+        logs: std::mem::take(&mut draft.logs),
         sum,
         offers: std::mem::take(&mut draft.offers),
     })

@@ -86,6 +86,7 @@ impl Pipeline {
             edges: self.edges,
             holdings: Holdings::new(holdings),
             kill: self.kill,
+            logs: self.logs,
             stall_after: self.stall_after,
             watch_every: self.watch_every,
             news,

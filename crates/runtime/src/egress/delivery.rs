@@ -76,6 +76,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     /// Puts a batch in line, behind what is there: something is only where the stage is to make way.
     pub(super) fn take(&mut self, batch: Batch<P>) {
+        self.sink.begin();
         self.pending.insert(0, Attempt { batch, tries: 0 });
     }
 

@@ -4,31 +4,36 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
 use super::{Disk, DiskFile};
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// A folder of the file system, for one log.
+/// A folder of the file system, for one log. Nobody else can have the folder while this, or a clone of it, is there.
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     folder: PathBuf,
+    /// The open folder, locked; the system gives the lock up with the last handle, also when the process is killed.
+    _lock: Arc<File>,
 }
 
 impl RealDisk {
     /// The log's folder; it is made when there is none, and its own name is made durable.
     ///
     /// # Errors
-    /// The folder can be neither found nor made.
+    /// The folder can be neither found nor made, or somebody else has it ([`io::ErrorKind::WouldBlock`]).
     pub fn at(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder)?;
+        let lock = File::open(&folder)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, _lock: Arc::new(lock) })
     }
 
     /// The folder.

@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::frame;
 
 /// Bytes gathered before they are written with one call.
-const WRITE_BYTES: usize = 1 << 20;
+pub(super) const WRITE_BYTES: usize = 256 << 10;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 

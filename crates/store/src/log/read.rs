@@ -11,7 +11,7 @@ use crate::frame::{self, Header};
 use crate::segment::{self, Found};
 
 /// Bytes that are read from disk at once.
-const READ_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// What a reader got.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +37,35 @@ pub struct Reader<D: Disk> {
     name: String,
     at: Seq,
     open: Option<OpenSegment<D::File>>,
+}
+
+/// Says what of a reader's batches is settled. Clones are the same.
+#[derive(Clone)]
+pub struct Settler {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Settler {
+    /// Everything below `until` is settled: it will not be read again after a restart, once that is saved. Numbers
+    /// beyond what is durable count as far as that, and those below what is settled change nothing. Does not block.
+    pub fn settle(&self, until: Seq) {
+        let mut state = self.shared.lock();
+        let until = until.min(state.durable);
+        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return };
+        if until > cursor.next {
+            cursor.next = until;
+            if !std::mem::replace(&mut state.unsaved, true) || state.health != super::Health::Good {
+                self.shared.tell_committer(&mut state);
+            }
+        }
+    }
+
+    /// Every record below this number is settled, or was given up.
+    #[must_use]
+    pub fn settled(&self) -> Seq {
+        self.shared.lock().cursor(&self.name)
+    }
 }
 
 struct OpenSegment<F> {
@@ -73,6 +102,32 @@ impl<D: Disk> Reader<D> {
         self.shared.lock().durable.saturating_sub(self.at)
     }
 
+    /// Who says what of this reader's batches is settled; may be used while the reader reads.
+    #[must_use]
+    pub fn settler(&self) -> Settler {
+        Settler { shared: self.shared.clone(), name: self.name.clone() }
+    }
+
+    /// Goes back: the next batch is the one with record `to`, or what is in its place. Numbers that were not read yet
+    /// change nothing, and what is settled is not read again.
+    pub fn rewind(&mut self, to: Seq) {
+        self.at = self.at.min(to).max(self.settler().settled());
+        self.open = None;
+    }
+
+    /// The next batch, where it is durable and in memory: a read that does not block. `None` says nothing about what is
+    /// on disk.
+    pub fn read_from_memory(&mut self) -> Option<Read> {
+        let entry = {
+            let mut state = self.shared.lock();
+            self.at = self.at.max(state.cursor(&self.name));
+            let entry = state.in_memory(self.at).filter(|_| self.at < state.durable)?;
+            state.counts.read_from_memory += 1;
+            entry
+        };
+        Some(self.hand_out(entry))
+    }
+
     /// The next batch that is durable, or what is in its place.
     ///
     /// # Errors
@@ -82,8 +137,7 @@ impl<D: Disk> Reader<D> {
             let (in_memory, segment, durable) = {
                 let state = self.shared.lock();
                 // Whoever gave records up, to make room or because they were old, has counted them.
-                let given_up = state.cursors.iter().find(|cursor| cursor.name == self.name).map_or(0, |c| c.next);
-                self.at = self.at.max(given_up);
+                self.at = self.at.max(state.cursor(&self.name));
                 (state.in_memory(self.at), state.segment_of(self.at), state.durable)
             };
             if self.at >= durable {
@@ -103,18 +157,9 @@ impl<D: Disk> Reader<D> {
         }
     }
 
-    /// Everything below `until` is settled: it will not be read again after a restart, once that is saved.
-    /// Numbers beyond what was read, or below what is settled, change nothing.
+    /// As [`Settler::settle`]; numbers beyond what was read change nothing.
     pub fn settle(&self, until: Seq) {
-        let mut state = self.shared.lock();
-        let until = until.min(self.at);
-        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return };
-        if until > cursor.next {
-            cursor.next = until;
-            if !std::mem::replace(&mut state.unsaved, true) || state.health != super::Health::Good {
-                self.shared.tell_committer(&mut state);
-            }
-        }
+        self.settler().settle(until.min(self.at));
     }
 
     fn hand_out(&mut self, entry: Entry) -> Read {

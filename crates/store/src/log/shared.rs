@@ -180,6 +180,11 @@ impl State {
         self.recent.get(behind).filter(|entry| entry.first <= at).cloned()
     }
 
+    /// The first record that this reader has not settled; zero where there is no such reader.
+    pub(super) fn cursor(&self, name: &str) -> Seq {
+        self.cursors.iter().find(|cursor| cursor.name == name).map_or(0, |cursor| cursor.next)
+    }
+
     /// Every record below this is settled by every reader.
     pub(super) fn settled(&self) -> Seq {
         self.cursors.iter().map(|cursor| cursor.next).min().unwrap_or(0)

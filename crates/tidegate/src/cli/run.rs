@@ -182,6 +182,7 @@ impl RunOptions {
         shown: &Shown,
     ) -> Next {
         let view = live.running.view();
+        let mut buffers = super::buffers::Watch::new(&view);
         let mut stalls = view.watch_stalls();
         let limit = async {
             match until {
@@ -197,6 +198,7 @@ impl RunOptions {
             tokio::select! {
                 () = live.running.ended() => break,
                 () = status.tick() => {}
+                () = buffers.tick() => {}
                 () = &mut refusals => {}
                 report = stalls.next() => match report {
                     Some(StallReport::Stalled(stall)) => tracing::warn!("{stall}"),

@@ -1,0 +1,107 @@
+//! A buffer on disk before a node: an edge, the stage that appends to the log, the stage that reads it, and the node's own
+//! edge.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidegate_flow::EdgeSpec;
+use tidegate_record::Timestamp;
+use tidegate_runtime::durable::{Counts, LogEnds, LogSource, LogSpec, RealDisk};
+use tidegate_runtime::{BatchLimits, PipelineBuilder, Port, SinkOptions, SinkPolicy, SourceOptions};
+
+use super::Node;
+use super::slot::RowsFlow;
+use crate::Rows;
+use crate::clock::wall_time;
+use crate::contract::{BuildContext, Meters};
+use crate::options::{Buffer, WhenFull};
+
+/// Behind the name of a node: the edge before its log, and the stage that appends to it.
+pub const TO_DISK: &str = ".to_disk";
+/// Behind the name of a node: the stage that reads its log.
+pub const FROM_DISK: &str = ".from_disk";
+
+/// What the stage that appends joins small batches to: as large as the batches of a pipeline are.
+const BATCH_RECORDS: u32 = 256;
+
+/// The folder of the log of a node.
+#[must_use]
+pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
+    // A name may have what is no name of a folder.
+    let escaped: String = node
+        .bytes()
+        .map(|byte| match byte {
+            b'/' | b'%' | 0 => format!("%{byte:02X}"),
+            byte => char::from(byte).to_string(),
+        })
+        .collect();
+    data_dir.join("buffers").join(escaped)
+}
+
+/// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
+pub(super) fn put_log(
+    builder: &PipelineBuilder,
+    node: &Node,
+    buffer: &Buffer,
+    before: RowsFlow<tidegate_runtime::inlet::EdgeInlet<Rows>>,
+    behind: &Port<Rows>,
+    cx: &BuildContext,
+) {
+    let folder = folder_of(&cx.data_dir, &node.name);
+    let spec = LogSpec::new(move || RealDisk::at(&folder), buffer.log(), wall_nanos)
+        .drop_oldest(buffer.when_full == WhenFull::DropOldest)
+        .on_counts(counters(&node.name, &cx.meters));
+    let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
+    builder.show_log(&node.name, view);
+    let options =
+        SinkOptions::default().policy(SinkPolicy { retries: u32::MAX, ..SinkPolicy::default() }).encoding(encoding);
+    before.boxed_batch(BatchLimits::records(BATCH_RECORDS).bytes(tidegate_flow::kib(64))).sink_pool(
+        &format!("{}{TO_DISK}", node.name),
+        sinks,
+        options,
+    );
+    let options = SourceOptions::new(source).holding(LogSource::<Rows, RealDisk>::HOLDING);
+    builder.boxed_source(&format!("{}{FROM_DISK}", node.name), options).to(behind);
+}
+
+/// The edge before the log of a node.
+pub(super) fn edge_before(node: &Node, buffer: &Buffer, producers: u16) -> EdgeSpec {
+    buffer.before_disk().spec(&format!("{}{TO_DISK}", node.name), producers)
+}
+
+fn wall_nanos() -> u64 {
+    let now: Timestamp = wall_time();
+    u64::try_from(now.unix_nanos()).unwrap_or(0)
+}
+
+/// Counts what the log has done, beside the ledger.
+fn counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
+    let counter = |name| meters.counter(node, name);
+    let counters = [
+        counter("buffer_expired_records"),
+        counter("buffer_dropped_records"),
+        counter("buffer_damaged_records"),
+        counter("buffer_disk_failures"),
+    ];
+    let mut seen = [0; 4];
+    move |counts| {
+        let now = [counts.expired, counts.dropped, counts.damaged, counts.failures];
+        for ((counter, now), seen) in counters.iter().zip(now).zip(&mut seen) {
+            counter.add(now.saturating_sub(*seen));
+            *seen = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_folder_of_its_own() {
+        let folder = |name| folder_of(Path::new("d"), name);
+        assert_eq!(folder("search"), Path::new("d/buffers/search"));
+        assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
+        assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What both ends of the edge and the thread between them agree on: one log, in one of the states of [`Life`].
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate_flow::{Account, Bytes, Cause, Lease};
+use tidegate_store::{Appender, Disk, Health, Reader, Settler, Trouble};
+use tokio::sync::watch;
+
+use super::turn::Turns;
+use super::view::LogTrouble;
+use super::{LogSpec, keeper};
+
+/// The states of a log, from the plan to the end of its thread.
+pub(super) enum Life<D: Disk> {
+    /// Nobody has asked for it yet.
+    Planned(Box<LogSpec<D>>),
+    /// The thread is about to open it. The text says why it is not open yet.
+    Opening(Option<String>),
+    /// At work.
+    Open(Open<D>),
+    /// It cannot be opened, and will not.
+    Failed(Cause),
+    /// Its thread has ended.
+    Ended,
+}
+
+pub(super) struct Open<D: Disk> {
+    pub(super) appender: Appender,
+    /// There until the source takes it.
+    pub(super) reader: Option<Reader<D>>,
+    pub(super) settler: Settler,
+}
+
+pub(super) struct Shared<D: Disk> {
+    life: Mutex<Life<D>>,
+    /// Told when the log is closed before it could be opened.
+    closed: Condvar,
+    /// Counts what may matter to somebody who waits.
+    changes: watch::Sender<u64>,
+    flags: Mutex<Flags>,
+}
+
+#[derive(Default)]
+struct Flags {
+    /// Nothing will be appended any more.
+    no_more: bool,
+    /// Both ends are gone.
+    closed: bool,
+    /// Why the reader does not read.
+    read_trouble: Option<String>,
+}
+
+impl<D: Disk> Shared<D> {
+    pub(super) fn new(spec: LogSpec<D>) -> Self {
+        Self {
+            life: Mutex::new(Life::Planned(Box::new(spec))),
+            closed: Condvar::new(),
+            changes: watch::Sender::new(0),
+            flags: Mutex::default(),
+        }
+    }
+
+    /// Starts the thread, unless that was done.
+    pub(super) fn start(self: &Arc<Self>) {
+        let mut life = self.life();
+        if let Life::Planned(_) = &*life
+            && let Life::Planned(spec) = std::mem::replace(&mut *life, Life::Opening(None))
+        {
+            let shared = Arc::clone(self);
+            let thread = std::thread::Builder::new().name("log".to_owned());
+            if let Err(error) = thread.spawn(move || keeper::keep(&shared, *spec)) {
+                *life = Life::Failed(Cause::from(format!("no thread for the log: {error}")));
+            }
+        }
+    }
+
+    pub(super) fn life(&self) -> MutexGuard<'_, Life<D>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flags(&self) -> MutexGuard<'_, Flags> {
+        self.flags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, life: Life<D>) {
+        *self.life() = life;
+        self.tell();
+    }
+
+    /// Wakes everybody who waits for the log.
+    pub(super) fn tell(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What appends; `None` while the log is not open.
+    ///
+    /// # Errors
+    /// It never will be.
+    pub(super) fn appender(&self) -> Result<Option<Appender>, Cause> {
+        match &*self.life() {
+            Life::Planned(_) | Life::Opening(_) => Ok(None),
+            Life::Open(open) => Ok(Some(open.appender.clone())),
+            Life::Failed(cause) => Err(cause.clone()),
+            Life::Ended => Err(Cause::from("the log is closed")),
+        }
+    }
+
+    pub(super) fn no_more(&self) -> bool {
+        self.flags().no_more
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.flags().closed
+    }
+
+    fn end_appends(&self) {
+        self.flags().no_more = true;
+        self.tell();
+    }
+
+    fn close(&self) {
+        self.flags().closed = true;
+        if let Life::Open(open) = &*self.life() {
+            open.appender.close();
+        }
+        self.closed.notify_all();
+    }
+
+    /// Blocks until the log is closed, at most so long.
+    pub(super) fn wait_closed(&self, most: Duration) {
+        let life = self.life();
+        drop(self.closed.wait_timeout_while(life, most, |_| !self.is_closed()));
+    }
+
+    pub(super) fn note_reading(&self, trouble: Option<String>) {
+        self.flags().read_trouble = trouble;
+    }
+
+    /// What keeps it from doing its work.
+    pub(super) fn trouble(&self) -> Option<LogTrouble> {
+        let fault = |words| LogTrouble { words, is_fault: true };
+        let of_life = match &*self.life() {
+            Life::Planned(_) | Life::Ended => None,
+            Life::Opening(why) => why.clone().map(fault),
+            Life::Open(open) => match open.appender.health() {
+                Health::Good => None,
+                Health::Waiting(trouble) => {
+                    Some(LogTrouble { words: trouble.to_string(), is_fault: trouble != Trouble::AtMaxSize })
+                }
+            },
+            Life::Failed(cause) => Some(fault(cause.to_string())),
+        };
+        of_life.or_else(|| self.flags().read_trouble.clone().map(fault))
+    }
+}
+
+/// Closes the log when nobody appends, reads or settles any more.
+pub(super) struct Hold<D: Disk> {
+    pub(super) shared: Arc<Shared<D>>,
+}
+
+impl<D: Disk> Hold<D> {
+    pub(super) fn new(shared: Arc<Shared<D>>) -> Self {
+        Self { shared }
+    }
+}
+
+impl<D: Disk> Drop for Hold<D> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// What the sinks of one log share: whose turn it is to append, and what pays for the memory of the log.
+pub(super) struct Entrance<D: Disk> {
+    pub(super) hold: Arc<Hold<D>>,
+    pub(super) turns: Arc<Turns>,
+    lease: Mutex<Option<Lease>>,
+}
+
+impl<D: Disk> Entrance<D> {
+    pub(super) fn new(hold: Arc<Hold<D>>) -> Self {
+        Self { hold, turns: Arc::default(), lease: Mutex::new(None) }
+    }
+
+    /// Charges what the log holds, once.
+    pub(super) fn charge(&self, account: &Account, bytes: Bytes) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        if lease.is_none() {
+            *lease = account.try_lease(bytes);
+        }
+    }
+}
+
+impl<D: Disk> Drop for Entrance<D> {
+    fn drop(&mut self) {
+        self.hold.shared.end_appends();
+    }
+}

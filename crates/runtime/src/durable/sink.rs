@@ -1,0 +1,151 @@
+//! [`LogSink`]: one of the pool that appends to the log and waits for the sync.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tidegate_flow::{Account, Bytes, Lease, Meta, Nack, OverBudget, Stored, kib};
+use tidegate_store::{Appender, Disk, Refused, Seq};
+use tokio::sync::watch;
+
+use super::WallClock;
+use super::entry::{self, Moment};
+use super::shared::Entrance;
+use super::turn::Turn;
+use crate::clock::Clock;
+use crate::egress::{Accepted, Sink, SinkContext};
+
+/// What the entry of a usual batch is made in, twice because it is then copied for the log.
+pub(super) const SHEET: Bytes = kib(256);
+
+/// What stands before the rows in an entry and is not in their weight: origins, numbers.
+const AROUND: u64 = 4096;
+
+/// Appends batches to the log of an edge, and accepts them when they are durable.
+pub struct LogSink<P, D: Disk> {
+    entrance: Arc<Entrance<D>>,
+    changes: watch::Receiver<u64>,
+    wall: WallClock,
+    /// What the log holds in memory.
+    held: Bytes,
+    given: Option<(Account, Clock)>,
+    /// Of the batch in hand, until it was appended.
+    turn: Option<Turn>,
+    payload: PhantomData<fn(P)>,
+}
+
+impl<P: Stored, D: Disk> LogSink<P, D> {
+    pub(super) fn new(entrance: Arc<Entrance<D>>, wall: WallClock, held: Bytes) -> Self {
+        let changes = entrance.hold.shared.changes();
+        Self { entrance, changes, wall, held, given: None, turn: None, payload: PhantomData }
+    }
+
+    /// The appender, once the log is open. Cancel-safe.
+    async fn appender(&mut self) -> Result<Appender, Nack> {
+        loop {
+            self.changes.mark_unchanged();
+            match self.entrance.hold.shared.appender() {
+                Ok(Some(appender)) => return Ok(appender),
+                Ok(None) => self.change().await?,
+                Err(cause) => return Err(Nack::transient(cause.as_str())),
+            }
+        }
+    }
+
+    async fn change(&mut self) -> Result<(), Nack> {
+        self.changes.changed().await.map_err(|_| Nack::transient("the log is gone"))
+    }
+
+    /// Appends `rows` as one entry; gives the number after the last of them.
+    async fn append(
+        &mut self,
+        log: &Appender,
+        payload: &mut P,
+        meta: &Meta,
+        rows: Range<u32>,
+    ) -> Result<Result<Seq, TooLarge>, Nack> {
+        let _paid = self.pay(payload.weight().bytes, rows.end - rows.start)?;
+        let bytes = self.encode(payload, meta, rows.clone());
+        loop {
+            self.changes.mark_unchanged();
+            match log.append(rows.end - rows.start, &bytes, (self.wall)()) {
+                Ok(end) => return Ok(Ok(end)),
+                Err(Refused::Full) => self.change().await?,
+                Err(Refused::TooLarge | Refused::Empty) => return Ok(Err(TooLarge(bytes.len()))),
+                Err(Refused::Closed) => return Err(Nack::transient("the log is closed")),
+            }
+        }
+    }
+
+    fn encode(&self, payload: &P, meta: &Meta, rows: Range<u32>) -> Arc<[u8]> {
+        let here = self.given.as_ref().map(|(_, clock)| clock.now()).unwrap_or_default();
+        let mut bytes = Vec::new();
+        entry::write(meta, rows.clone(), Moment { here, wall: (self.wall)() }, &mut bytes);
+        payload.store(rows, &mut bytes);
+        Arc::from(bytes)
+    }
+
+    /// Pays for an entry that is larger than usual while it is made. A single record that there is no memory for is
+    /// tried again later, behind others: who waits here holds memory.
+    fn pay(&self, weight: Bytes, records: u32) -> Result<Lease, Nack> {
+        let most = Bytes::new(weight.get().saturating_add(AROUND).saturating_mul(2));
+        let Some((account, _)) = self.given.as_ref().filter(|_| most > SHEET) else { return Ok(Lease::none()) };
+        account.lease(most).map_err(|refused| {
+            let why = format!("{records} records need {most} to be written: {refused}");
+            match refused {
+                OverBudget::Busy if records <= 1 => Nack::transient(why),
+                OverBudget::Busy | OverBudget::Never => Nack::permanent(why),
+            }
+        })
+    }
+}
+
+/// The entry of one record would be so large, in bytes, that the log never takes it.
+struct TooLarge(usize);
+
+impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
+    fn open(&mut self, cx: SinkContext) {
+        self.entrance.charge(&cx.holding, self.held);
+        self.given = Some((cx.holding, cx.clock));
+        self.entrance.hold.shared.start();
+    }
+
+    fn begin(&mut self) {
+        self.turn = Some(self.entrance.turns.take());
+    }
+
+    async fn deliver(&mut self, payload: &mut P, meta: &Meta) -> Result<Accepted, Nack> {
+        let records = u32::try_from(payload.weight().records.get()).unwrap_or(u32::MAX);
+        let (mut end, mut refused) = (None, Vec::new());
+        let turn = self.turn.take().unwrap_or_else(|| self.entrance.turns.take());
+        turn.comes().await;
+        let log = self.appender().await?;
+        // The next part is the last one.
+        let mut parts: Vec<Range<u32>> = std::iter::once(0..records).collect();
+        while let Some(rows) = parts.pop() {
+            let count = rows.end - rows.start;
+            match self.append(&log, payload, meta, rows.clone()).await? {
+                Ok(after) => end = Some(after),
+                Err(TooLarge(_)) if count > 1 => {
+                    let middle = rows.start + count / 2;
+                    parts.extend([middle..rows.end, rows.start..middle]);
+                }
+                Err(TooLarge(bytes)) if count == 1 => {
+                    let why = format!("a record of {bytes} bytes is more than a quarter of the buffer's max_size");
+                    refused.push((rows.start, Nack::permanent(why)));
+                }
+                Err(TooLarge(_)) => {}
+            }
+        }
+        drop(turn);
+        loop {
+            self.changes.mark_unchanged();
+            if end.is_none_or(|end| log.durable() >= end) {
+                return Ok(Accepted::all_but(refused));
+            }
+            // The log has ended; what was not durable was not accepted.
+            self.entrance.hold.shared.appender().map_err(|cause| Nack::transient(cause.as_str()))?;
+            self.change().await?;
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! [`LogSource`]: reads the log of an edge and hands it on.
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_flow::{Account, Bytes, Cause, Lease, Meta, NackKind, Outcome, Settled, Stored, Time, Weight, kib};
+use tidegate_store::{Disk, Entry, Read, Reader, Seq, Settler};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::entry::{self, Moment};
+use super::shared::{Hold, Life, Shared};
+use super::{LAST_WAIT, WallClock};
+use crate::clock::Clock;
+use crate::drain::Intake;
+use crate::ingress::{Committer, Companion, Pull, Readiness, Source, SourceContext};
+
+/// What a usual entry takes that was read from disk.
+const ENTRY: Bytes = kib(128);
+
+/// The pause before what was given back is read again: it doubles while nothing settles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A place in a log, and in which of its readings: what was given back is read again, and what is then still told of the
+/// reading before does not count.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The number after the last record.
+    end: Seq,
+    reading: u64,
+}
+
+/// Reads the log of an edge.
+pub struct LogSource<P, D: Disk> {
+    shared: Arc<Shared<D>>,
+    hold: Arc<Hold<D>>,
+    wall: WallClock,
+    changes: watch::Receiver<u64>,
+    given: Option<(Account, Clock)>,
+    place: Place<D>,
+    settler: Option<Settler>,
+    current: Option<Current>,
+    /// Of the batch that was read last.
+    meta: Meta,
+    /// The position of the last read that was handed on.
+    handed: Option<LogPosition>,
+    reading: u64,
+    told: Arc<Told>,
+    payload: PhantomData<fn() -> P>,
+}
+
+/// Where the reader is.
+enum Place<D: Disk> {
+    /// The log is not open yet.
+    Shut,
+    Here(Reader<D>),
+    /// On a thread that waits for the disk.
+    Away(JoinHandle<(Reader<D>, std::io::Result<Read>)>),
+    /// That thread has panicked.
+    Lost,
+}
+
+/// What is in hand.
+enum Current {
+    /// An entry, and how far it was handed on.
+    Entry {
+        entry: Entry,
+        row: u32,
+        /// Whether it has memory of its own, which is then paid for.
+        from_disk: bool,
+        paid: Lease,
+    },
+    /// Records up to this number cannot be read.
+    Gap(Seq),
+}
+
+/// What the committer says to the source.
+#[derive(Default)]
+struct Told(Mutex<Saying>);
+
+#[derive(Copy, Clone, Default)]
+struct Saying {
+    /// The reading that counts.
+    reading: u64,
+    /// The last position that was reported, of whatever reading.
+    last: Option<LogPosition>,
+    /// How often something was given back since something settled.
+    failures: u32,
+}
+
+impl Told {
+    fn change<T>(&self, change: impl FnOnce(&mut Saying) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn get(&self) -> Saying {
+        self.change(|saying| *saying)
+    }
+}
+
+impl<P: Stored, D: Disk> LogSource<P, D> {
+    /// What it holds from one read to the next: to be reserved with
+    /// [`SourceOptions::holding`](crate::SourceOptions::holding).
+    pub const HOLDING: Bytes = ENTRY;
+
+    pub(super) fn new(hold: Arc<Hold<D>>, wall: WallClock) -> Self {
+        let shared = Arc::clone(&hold.shared);
+        Self {
+            changes: shared.changes(),
+            shared,
+            hold,
+            wall,
+            given: None,
+            place: Place::Shut,
+            settler: None,
+            current: None,
+            meta: Meta::default(),
+            handed: None,
+            reading: 0,
+            told: Arc::default(),
+            payload: PhantomData,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let here = self.given.as_ref().map(|(_, clock)| clock.now()).unwrap_or_default();
+        Moment { here, wall: (self.wall)() }
+    }
+
+    /// Takes the reader from the log, once that is open.
+    fn take_reader(&mut self) -> Result<(), Cause> {
+        match &mut *self.shared.life() {
+            Life::Open(open) => {
+                if let Some(reader) = open.reader.take() {
+                    self.settler = Some(open.settler.clone());
+                    self.place = Place::Here(reader);
+                }
+                Ok(())
+            }
+            Life::Failed(cause) => Err(cause.clone()),
+            Life::Planned(_) | Life::Opening(_) | Life::Ended => Ok(()),
+        }
+    }
+
+    /// Goes back to the first record that is not settled, once all that was handed on has been reported. Cancel-safe.
+    async fn go_back(&mut self) -> Result<(), Cause> {
+        let said = self.told.get();
+        if said.last != self.handed {
+            return self.change().await;
+        }
+        if let Some((_, clock)) = &self.given {
+            let pause = FIRST_PAUSE.saturating_mul(1 << said.failures.saturating_sub(1).min(16)).min(LAST_PAUSE);
+            let until = clock.now() + pause;
+            clock.sleep_until(until).await;
+        }
+        if let (Place::Here(reader), Some(settler)) = (&mut self.place, &self.settler) {
+            reader.rewind(settler.settled());
+            self.current = None;
+            self.reading = said.reading;
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self) -> Result<(), Cause> {
+        self.changes.changed().await.map_err(|_| Cause::from("the log is gone"))
+    }
+
+    /// Waits for the thread that reads. Cancel-safe.
+    async fn arrive(&mut self) -> Result<(), Cause> {
+        let Place::Away(thread) = &mut self.place else { return Ok(()) };
+        let joined = thread.await;
+        self.place = Place::Lost;
+        let (reader, read) = joined.map_err(|error| Cause::from(format!("reading the log: {error}")))?;
+        let end = reader.position();
+        self.place = Place::Here(reader);
+        match read {
+            Ok(read) => {
+                self.shared.note_reading(None);
+                self.take(read, end, true);
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.note_reading(Some(format!("the buffer cannot be read: {error}; tried again")));
+                match &self.given {
+                    Some((_, clock)) => clock.sleep_until(clock.now() + Duration::from_secs(1)).await,
+                    None => return Err(Cause::from(error.to_string())),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts in hand what was read; `end` is where the reader is now.
+    fn take(&mut self, read: Read, end: Seq, from_disk: bool) {
+        self.current = match read {
+            Read::Entry { entry, skip } => Some(Current::Entry { entry, row: skip, from_disk, paid: Lease::none() }),
+            // The log has counted it; the cursor moves past it behind what came before.
+            Read::Damaged(_) => Some(Current::Gap(end)),
+            Read::Empty => None,
+        };
+    }
+
+    /// Waits for the memory that an entry from disk takes. Cancel-safe.
+    async fn pay(&mut self) -> Result<(), Cause> {
+        let Some(Current::Entry { entry, from_disk: true, paid, .. }) = &mut self.current else { return Ok(()) };
+        let Some((account, _)) = &self.given else { return Ok(()) };
+        let bytes = Bytes::from(entry.payload.len());
+        while paid.bytes() < bytes {
+            if let Some(lease) = account.try_lease(bytes) {
+                *paid = lease;
+            } else if let Err(refused) = poll_fn(|task| account.poll_room(task, bytes)).await {
+                let why = format!("an entry of {bytes} in the buffer cannot be read: {refused}; raise `memory`");
+                return Err(Cause::from(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that can come was settled.
+    fn is_over(&self, reader: &Reader<D>) -> bool {
+        let is_settled = self.settler.as_ref().is_some_and(|settler| settler.settled() >= reader.position());
+        self.shared.no_more() && reader.lag() == 0 && is_settled
+    }
+
+    /// Appends rows of the entry, from `row` on; gives what is known of them, and the row after the last. `None`: the
+    /// entry is none of ours.
+    fn restore(&self, entry: &Entry, row: u32, into: &mut P, room: Weight) -> Option<(Meta, u32)> {
+        let mut bytes = &entry.payload[..];
+        let mut meta = entry::read(&mut bytes, self.moment())?;
+        let until = into.restore(bytes, row, room).filter(|until| row < *until && *until <= entry.records)?;
+        drop(meta.deadlines.split_off(until));
+        meta.deadlines = meta.deadlines.split_off(row);
+        Some((meta, until))
+    }
+}
+
+impl<P: Stored, D: Disk> Source for LogSource<P, D> {
+    type Payload = P;
+    type Position = LogPosition;
+    type Committer = LogCommitter<D>;
+
+    fn open(&mut self, cx: SourceContext) {
+        self.given = Some((cx.holding, cx.clock));
+        self.shared.start();
+    }
+
+    fn committer(&mut self) -> LogCommitter<D> {
+        LogCommitter { hold: Arc::clone(&self.hold), told: Arc::clone(&self.told) }
+    }
+
+    /// Sees the thread of the log to its end, so that the cursor is saved.
+    fn companion(&mut self, mut closing: Intake) -> Option<Companion> {
+        let (shared, mut changes) = (Arc::clone(&self.shared), self.shared.changes());
+        Some(Box::pin(async move {
+            closing.shut().await;
+            let ended = async {
+                loop {
+                    changes.mark_unchanged();
+                    if !matches!(&*shared.life(), Life::Opening(_) | Life::Open(_)) || changes.changed().await.is_err()
+                    {
+                        return;
+                    }
+                }
+            };
+            // What was not saved is handed on twice.
+            drop(tokio::time::timeout(LAST_WAIT * 2, ended).await);
+        }))
+    }
+
+    async fn ready(&mut self) -> Result<Readiness, Cause> {
+        loop {
+            self.changes.mark_unchanged();
+            if self.told.get().reading != self.reading && !matches!(self.place, Place::Away(_)) {
+                self.go_back().await?;
+                continue;
+            }
+            if self.current.is_some() {
+                self.pay().await?;
+                return Ok(Readiness::Ready);
+            }
+            match std::mem::replace(&mut self.place, Place::Lost) {
+                Place::Shut => {
+                    self.place = Place::Shut;
+                    self.take_reader()?;
+                    if matches!(self.place, Place::Shut) {
+                        self.change().await?;
+                    }
+                }
+                Place::Away(thread) => {
+                    self.place = Place::Away(thread);
+                    self.arrive().await?;
+                }
+                Place::Here(mut reader) => {
+                    if let Some(read) = reader.read_from_memory() {
+                        let end = reader.position();
+                        self.place = Place::Here(reader);
+                        self.take(read, end, false);
+                    } else if reader.lag() > 0 {
+                        let read = move || {
+                            let read = reader.read();
+                            (reader, read)
+                        };
+                        self.place = Place::Away(tokio::task::spawn_blocking(read));
+                    } else if self.is_over(&reader) {
+                        self.place = Place::Here(reader);
+                        return Ok(Readiness::Ended);
+                    } else {
+                        self.place = Place::Here(reader);
+                        self.change().await?;
+                    }
+                }
+                Place::Lost => return Err(Cause::from("the reader of the log is lost")),
+            }
+        }
+    }
+
+    fn read(&mut self, room: Weight, mut into: P) -> Result<Pull<P, LogPosition>, Cause> {
+        into.clear();
+        let end = match self.current.take() {
+            None => return Ok(Pull { payload: into, position: None }),
+            Some(Current::Gap(end)) => end,
+            Some(Current::Entry { entry, row, from_disk, paid }) => match self.restore(&entry, row, &mut into, room) {
+                Some((meta, until)) => {
+                    self.meta = meta;
+                    let end = entry.first + u64::from(until);
+                    if until < entry.records {
+                        self.current = Some(Current::Entry { entry, row: until, from_disk, paid });
+                    }
+                    end
+                }
+                None => {
+                    // Whole by its checksum and still not ours: written by a version that this one does not know.
+                    into.clear();
+                    let why = format!("{} records of the buffer are of another version; passed over", entry.records);
+                    self.shared.note_reading(Some(why));
+                    entry.end()
+                }
+            },
+        };
+        self.handed = Some(LogPosition { end, reading: self.reading });
+        Ok(Pull { payload: into, position: self.handed })
+    }
+
+    fn meta(&mut self, _now: Time) -> Meta {
+        std::mem::take(&mut self.meta)
+    }
+}
+
+/// Hears what became of the records, and moves the cursor.
+pub struct LogCommitter<D: Disk> {
+    hold: Arc<Hold<D>>,
+    told: Arc<Told>,
+}
+
+impl<D: Disk> Committer<LogPosition> for LogCommitter<D> {
+    async fn settled(&mut self, settled: Settled<LogPosition>) {
+        let position = settled.position;
+        let for_now = settled.counts.get(Outcome::Abandoned).get() > 0
+            || settled.nack.as_ref().is_some_and(|nack| nack.kind == NackKind::Transient);
+        let counts = self.told.change(|said| {
+            said.last = Some(position);
+            let counts = position.reading == said.reading;
+            if counts && for_now {
+                said.reading += 1;
+                said.failures = said.failures.saturating_add(1);
+            } else if counts {
+                said.failures = 0;
+            }
+            counts && !for_now
+        });
+        if counts && let Life::Open(open) = &*self.hold.shared.life() {
+            open.settler.settle(position.end);
+        }
+        self.hold.shared.tell();
+    }
+}

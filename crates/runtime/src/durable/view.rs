@@ -1,0 +1,74 @@
+//! [`LogView`]: an edge on disk, looked at while it runs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_store::{Counts, Disk};
+
+use super::shared::{Life, Shared};
+
+/// A look at an edge on disk. Clones look at the same.
+#[derive(Clone)]
+pub struct LogView(Arc<dyn Look>);
+
+impl fmt::Debug for LogView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogView").field("counts", &self.counts()).field("trouble", &self.trouble()).finish()
+    }
+}
+
+/// Why an edge on disk does not take records, or does not hand them on. It goes on by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTrouble {
+    /// What it waits for, in words.
+    pub words: String,
+    /// Whether something is wrong with the disk or what is on it. Otherwise it is full of what downstream has to settle.
+    pub is_fault: bool,
+}
+
+impl LogView {
+    pub(super) fn new<D: Disk>(shared: Arc<Shared<D>>) -> Self {
+        Self(shared)
+    }
+
+    /// What keeps it from taking records or from handing them on. `None`: nothing.
+    #[must_use]
+    pub fn trouble(&self) -> Option<LogTrouble> {
+        self.0.trouble()
+    }
+
+    /// What it has done since the pipeline started, and what it holds.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.counts().0
+    }
+
+    /// Durable records that downstream has not settled.
+    #[must_use]
+    pub fn waiting_records(&self) -> u64 {
+        self.0.counts().1
+    }
+}
+
+/// What is asked of a log, whatever its disk.
+trait Look: Send + Sync {
+    fn trouble(&self) -> Option<LogTrouble>;
+    /// With the records that are durable and not settled.
+    fn counts(&self) -> (Counts, u64);
+}
+
+impl<D: Disk> Look for Shared<D> {
+    fn trouble(&self) -> Option<LogTrouble> {
+        Self::trouble(self)
+    }
+
+    fn counts(&self) -> (Counts, u64) {
+        match &*self.life() {
+            Life::Open(open) => {
+                let counts = open.appender.counts();
+                (counts, counts.durable.saturating_sub(open.settler.settled()))
+            }
+            Life::Planned(_) | Life::Opening(_) | Life::Failed(_) | Life::Ended => (Counts::default(), 0),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Edges on disk: what is acked survives a power cut, order is kept, and a disk that fails is waited for.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, Outcome, Settled, Weight, kib, mib};
+use tidegate_runtime::durable::{LogOptions, LogSource, LogSpec, LogView, SyncPolicy};
+use tidegate_runtime::testkit::{assert_balanced, balanced};
+use tidegate_runtime::{
+    Accepted, Pipeline, PipelineBuilder, PipelineEnd, Running, Sink, SinkOptions, SinkPolicy, SourceOptions, sink,
+    source,
+};
+use tidegate_store::{Fault, SimulatedDisk};
+use tokio::sync::watch;
+
+type Texts = Items<String>;
+
+/// Goes on by ten seconds each time it is looked at, so that whatever waits for a time is due.
+fn wall() -> impl Fn() -> u64 + Send + Sync {
+    let now = AtomicU64::new(1_000_000_000_000);
+    move || now.fetch_add(10_000_000_000, Ordering::Relaxed)
+}
+
+/// Small segments, so that a few batches fill several.
+fn options() -> LogOptions {
+    LogOptions::new(LogOptions::MIN_SIZE_BYTES)
+        .segment_bytes(4096)
+        .memory_bytes(16 << 10)
+        .sync(SyncPolicy::Always)
+        .save_every(Duration::ZERO)
+}
+
+/// A pipeline from `from` over a log on `disk` to `to`, with batches of four records.
+fn pipeline<S, T>(disk: &SimulatedDisk, options: LogOptions, drops: bool, from: S, to: T) -> (Running, LogView)
+where
+    S: tidegate_runtime::Source<Payload = Texts>,
+    T: Sink<Texts>,
+{
+    let disk = disk.clone();
+    let ends = LogSpec::new(move || Ok(disk.clone()), options, wall()).drop_oldest(drops).ends::<Texts>();
+    let builder: PipelineBuilder = Pipeline::builder("durable").budget(mib(16)).batch(Weight::new(4, kib(64).get()));
+    builder.boxed_source("in", from).edge(EdgeSpec::new("before")).sink_pool(
+        "to_disk",
+        ends.sinks,
+        SinkOptions::default().encoding(ends.encoding),
+    );
+    let reading = SourceOptions::new(ends.source).holding(LogSource::<Texts, SimulatedDisk>::HOLDING);
+    let options = SinkOptions::default().policy(SinkPolicy { retries: 0, ..SinkPolicy::default() });
+    builder
+        .boxed_source("from_disk", reading)
+        .edge(EdgeSpec::new("behind").bytes(kib(4)))
+        .sink_with("out", to, options);
+    (builder.build().unwrap().start(), ends.view)
+}
+
+fn texts(count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("record {number:06} {}", "x".repeat(80)))
+}
+
+fn number(text: &str) -> u64 {
+    text[7..13].parse().unwrap()
+}
+
+/// What came out, in order, and how many that were, to be waited for.
+#[derive(Clone)]
+struct Out {
+    seen: Arc<Mutex<Vec<u64>>>,
+    count: watch::Sender<usize>,
+    /// Refuses what it says, for now or for good.
+    refuse: fn(u64, usize) -> Option<Nack>,
+}
+
+impl Out {
+    fn new() -> Self {
+        Self { seen: Arc::default(), count: watch::Sender::new(0), refuse: |_, _| None }
+    }
+
+    fn seen(&self) -> Vec<u64> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Sink<Texts> for Out {
+    async fn deliver(&mut self, payload: &mut Texts, _meta: &Meta) -> Result<Accepted, Nack> {
+        let mut refused = Vec::new();
+        for (text, row) in payload.as_slice().iter().zip(0..) {
+            let mut seen = self.seen.lock().unwrap();
+            match (self.refuse)(number(text), seen.len()) {
+                Some(nack) => refused.push((row, nack)),
+                None => seen.push(number(text)),
+            }
+        }
+        self.count.send_replace(self.seen.lock().unwrap().len());
+        // Others hear of the batches before this one.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        Ok(Accepted::all_but(refused))
+    }
+}
+
+/// Where the records, all of which came, are not in order.
+fn out_of_order(seen: &[u64]) -> Vec<&[u64]> {
+    seen.windows(3).filter(|three| three[0] + 1 != three[1] || three[1] + 1 != three[2]).take(12).collect()
+}
+
+/// Never takes anything.
+struct Shut;
+
+impl Sink<Texts> for Shut {
+    async fn deliver(&mut self, _payload: &mut Texts, _meta: &Meta) -> Result<Accepted, Nack> {
+        std::future::pending().await
+    }
+}
+
+/// A source of the first `count` texts, and how many of them are acked so far. It does not end by itself.
+fn numbered(count: u64) -> (impl tidegate_runtime::Source<Payload = Texts>, watch::Receiver<u64>) {
+    let (told, acked) = watch::channel(0);
+    let stream = futures_util::stream::StreamExt::chain(
+        futures_util::stream::iter(texts(count)),
+        futures_util::stream::pending(),
+    );
+    let committer = move |settled: Settled<u64>| {
+        if settled.nack.is_none() && settled.counts.get(Outcome::Abandoned).is_zero() {
+            told.send_replace(settled.position);
+        }
+    };
+    (source::with_committer(source::stream(stream), committer), acked)
+}
+
+#[tokio::test]
+async fn what_goes_in_comes_out_in_order_and_the_log_is_empty_then() {
+    let (disk, out) = (SimulatedDisk::new(1), Out::new());
+    let (running, view) = pipeline(&disk, options(), false, source::iter(texts(5_000)), out.clone());
+    let report = running.wait().await;
+    assert_balanced(&report);
+    assert_eq!(report.end, PipelineEnd::Completed);
+    assert_eq!(out_of_order(&out.seen()), [] as [&[u64]; 0]);
+    assert_eq!(out.seen().len(), 5_000);
+    assert_eq!(view.trouble(), None);
+    let again = Out::new();
+    let (running, _) = pipeline(&disk, options(), false, source::iter(texts(0)), again.clone());
+    balanced(running.wait().await);
+    assert_eq!(again.seen(), [], "all of it was settled, and that was saved");
+}
+
+/// The power goes at some call of the disk, at each of many: with a sink that takes everything, and with none.
+#[tokio::test]
+async fn what_was_acked_survives_a_power_cut() {
+    let mut acked_in_all = 0;
+    for seed in 0..60 {
+        let disk = SimulatedDisk::new(seed);
+        disk.plan(5 + seed * 3, Fault::Power);
+        let (from, mut acked) = numbered(400);
+        let out = Out::new();
+        let (running, view) = if seed % 2 == 0 {
+            pipeline(&disk, options(), false, from, out.clone())
+        } else {
+            pipeline(&disk, options(), false, from, Shut)
+        };
+        // Until the power is gone, or so much was acked that it never will be.
+        let ends = async {
+            while view.trouble().is_none() && *acked.borrow_and_update() < 400 {
+                tokio::task::yield_now().await;
+            }
+        };
+        ends.await;
+        running.stop().await;
+        let acked = *acked.borrow();
+        acked_in_all += acked;
+        disk.crash();
+        disk.mend();
+        let before: BTreeSet<u64> = out.seen().into_iter().collect();
+        let (running, _) = pipeline(&disk, options(), false, source::iter(texts(0)), out.clone());
+        balanced(running.wait().await);
+        let all: BTreeSet<u64> = out.seen().into_iter().collect();
+        let lost: Vec<u64> = (0..acked).filter(|number| !all.contains(number)).collect();
+        assert!(lost.is_empty(), "seed {seed}: acked {acked}, seen before {}, lost {lost:?}", before.len());
+        let after = out.seen().split_off(before.len());
+        assert!(after.is_sorted(), "seed {seed}: the order is kept: {after:?}");
+    }
+    assert!(acked_in_all > 1_000, "the test must reach something: {acked_in_all}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_waited_for_and_gone_on_from() {
+    let (disk, out) = (SimulatedDisk::new(2), Out::new());
+    disk.set_capacity(64 << 10);
+    let (from, mut acked) = numbered(3_000);
+    let (running, view) = pipeline(&disk, options(), false, from, Shut);
+    while !view.trouble().is_some_and(|trouble| trouble.is_fault && trouble.words.contains("no space left")) {
+        tokio::task::yield_now().await;
+    }
+    let before = *acked.borrow_and_update();
+    assert!(before < 3_000, "{before}");
+    disk.set_capacity(u64::MAX);
+    acked.wait_for(|acked| *acked == 3_000).await.unwrap();
+    assert_eq!(view.trouble(), None);
+    running.drain(Duration::ZERO).await;
+    let (running, _) = pipeline(&disk, options(), false, source::iter(texts(0)), out.clone());
+    balanced(running.wait().await);
+    assert_eq!(out_of_order(&out.seen()), [] as [&[u64]; 0]);
+    assert_eq!(out.seen().len(), 3_000);
+}
+
+#[tokio::test]
+async fn at_its_max_size_it_blocks_or_drops_the_oldest() {
+    let size = LogOptions::MIN_SIZE_BYTES;
+    // As many as fit at the most: records and nothing else.
+    let fits = size / 94;
+    for drops in [false, true] {
+        let (from, mut acked) = numbered(4 * fits);
+        let disk = SimulatedDisk::new(3);
+        let (running, view) = pipeline(&disk, options(), drops, from, Shut);
+        if drops {
+            acked.wait_for(|acked| *acked == 4 * fits).await.unwrap();
+            assert!(view.counts().dropped > 2 * fits, "{:?}", view.counts());
+        } else {
+            while !view.trouble().is_some_and(|trouble| !trouble.is_fault && trouble.words.contains("max_size")) {
+                tokio::task::yield_now().await;
+            }
+            assert!(*acked.borrow() < fits, "{} of {fits}", *acked.borrow());
+        }
+        assert!(view.counts().disk_bytes <= size, "{:?}", view.counts());
+        running.stop().await;
+        let out = Out::new();
+        let (running, _) = pipeline(&disk, options(), drops, source::iter(texts(0)), out.clone());
+        balanced(running.wait().await);
+        let seen = out.seen();
+        assert!(seen.is_sorted() && seen.len() as u64 > fits / 2, "{}", seen.len());
+        assert_eq!(seen.first() == Some(&0), !drops);
+        assert!(seen.windows(2).all(|pair| pair[0] + 1 == pair[1]), "nothing between is missing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_for_now_is_read_again_and_what_is_refused_for_good_is_passed() {
+    let out = Out {
+        refuse: |number, seen| match number {
+            7 => Some(Nack::permanent("never")),
+            // Refused at first: what is behind it is under way then, and comes, and does not count.
+            20..24 if seen < 60 => Some(Nack::transient("not now")),
+            _ => None,
+        },
+        ..Out::new()
+    };
+    let (running, _) = pipeline(&SimulatedDisk::new(4), options(), false, source::iter(texts(100)), out.clone());
+    let report = running.wait().await;
+    report.ledger.check().unwrap();
+    let all: BTreeSet<u64> = out.seen().into_iter().collect();
+    assert_eq!(all, (0..100).filter(|number| *number != 7).collect());
+    let log = report.ledger.sources.iter().find(|(name, _)| name == "from_disk").unwrap();
+    assert!(log.1.ended.get(Outcome::Returned).get() > 1);
+}
+
+#[tokio::test]
+async fn the_memory_of_the_log_is_charged_and_given_back() {
+    let disk = SimulatedDisk::new(5);
+    let (from, mut acked) = numbered(200);
+    let (running, _) = pipeline(&disk, options(), false, from, Shut);
+    acked.wait_for(|acked| *acked == 200).await.unwrap();
+    let held: Bytes = running.holdings().iter().filter(|held| &*held.stage == "to_disk").map(|held| held.used).sum();
+    assert!(held >= Bytes::new(options().held_bytes(1)), "{held}");
+    running.shut_intake();
+    let report = running.stop().await;
+    assert!(report.peak <= mib(16));
+}
+
+#[tokio::test]
+async fn nothing_is_opened_before_the_pipeline_starts() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let spec = LogSpec::new(
+        move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(SimulatedDisk::new(6))
+        },
+        options(),
+        wall(),
+    );
+    let ends = spec.ends::<Texts>();
+    let builder: PipelineBuilder = Pipeline::builder("planned").budget(mib(16));
+    builder.boxed_source("in", source::iter(texts(1))).sink_pool("to_disk", ends.sinks, SinkOptions::default());
+    builder.boxed_source("from_disk", ends.source).sink("out", sink::null());
+    drop(builder.build().unwrap());
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
