@@ -3,6 +3,7 @@
 //!
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
+//! * [`buffers`]: buffers on disk, looked at while nobody or somebody uses them.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
@@ -11,6 +12,7 @@
 pub mod contract;
 pub mod wiring;
 
+pub mod buffers;
 pub mod columns;
 pub mod options;
 pub mod value;

@@ -22,7 +22,7 @@ mod swap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::durable::{FROM_DISK, TO_DISK, folder_of};
+pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
 pub use self::join::join;
 pub use self::layout::Layout;
 #[cfg(test)]

@@ -32,13 +32,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_flow::{Bytes, Stored};
+use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
 use tidegate_store::Disk;
 
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
 pub use self::view::{LogTrouble, LogView};
-pub use tidegate_store::{Counts, LogOptions, RealDisk, SyncPolicy};
+pub use tidegate_store::{Counts, LogOptions, RealDisk, SegmentSurvey, Survey, SyncPolicy};
 
 use self::shared::{Entrance, Hold, Shared};
 
@@ -113,6 +113,17 @@ pub struct LogEnds<P: Stored, D: Disk> {
     pub encoding: Bytes,
     /// To look at it while it runs.
     pub view: LogView,
+}
+
+/// The batch in an entry of the log of an edge, as it lies on disk, and what is known of it. Its times are those of a
+/// pipeline that started when the clock of the day stood at zero. `None`: it is none of ours, or of another version.
+#[must_use]
+pub fn batch_of<P: Stored>(entry: &[u8]) -> Option<(Meta, P)> {
+    let mut rows = entry;
+    let meta = entry::read(&mut rows, entry::Moment { here: Time::ZERO, wall: 0 })?;
+    let mut payload = P::default();
+    payload.restore(rows, 0, Weight::new(u64::MAX, u64::MAX))?;
+    Some((meta, payload))
 }
 
 /// How long a log that cannot be written is waited for when its pipeline ends. What is not durable then was not acked.

@@ -24,12 +24,15 @@ pub mod disk;
 pub mod frame;
 mod log;
 pub mod segment;
+mod survey;
 
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,
     Settler, SyncPolicy, Trouble,
 };
+
+pub use survey::{SegmentSurvey, Survey};
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.
 pub type Seq = u64;

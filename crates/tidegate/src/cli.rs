@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well; 1 the pipeline or a test failed; 2 the command line or a pipeline file is wrong.
 
+mod buffer;
 mod buffers;
 mod check;
 mod control;
@@ -50,6 +51,7 @@ enum Verb {
     Schema(schema::Schema),
     List(list::List),
     Demo(demo::Demo),
+    Buffer(buffer::Buffer),
 }
 
 /// How a verb ended.
@@ -84,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Schema(schema) => schema.run(),
         Verb::List(list) => list.run(),
         Verb::Demo(demo) => demo.run(),
+        Verb::Buffer(buffer) => buffer.run(),
     };
     done.into()
 }

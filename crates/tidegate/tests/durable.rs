@@ -223,6 +223,61 @@ fn what_was_acknowledged_arrives_though_the_program_is_killed() {
     assert!(twice < seen.len() / 2, "{twice} of {} came more than once", seen.len());
 }
 
+/// `tidegate buffer` with these arguments: whether it was well, and the lines that it printed.
+fn buffer(data_dir: &std::path::Path, args: &[&str]) -> (bool, Vec<serde_json::Value>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let output = command.arg("buffer").args(args).args(["--data-dir", data_dir.to_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.success(), text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// What waits is seen from outside: beside the program at work, after it was killed, and where a disk has damaged it.
+#[test]
+fn a_buffer_can_be_looked_at_while_it_is_used_and_afterwards() {
+    let folder = folder("looked-at");
+    let (file, data) = (folder.join("pipeline.yaml"), folder.join("data"));
+    let receiver = Receiver::start();
+    let input = folder.join("in.txt");
+    std::fs::write(&input, (0..5_000).fold(String::new(), |all, number| format!("{all}line {number}\n"))).unwrap();
+    let text = format!(
+        "memory: 32MiB\ndata_dir: {}\nsources: {{ in: {{ type: file, include: [{}] }} }}\nsinks:\n  out/1:\n    \
+         type: http\n    inputs: [in]\n    uri: http://{}/\n    encoding: {{ codec: text }}\n    \
+         buffer: {{ type: disk, max_size: 4MiB }}\n",
+        data.display(),
+        input.display(),
+        receiver.address
+    );
+    std::fs::write(&file, text).unwrap();
+    let program = Program::start(&file);
+    // Until all of it is on disk, looked at while that is written.
+    let mut looks = 0..2_000;
+    let waiting = loop {
+        assert!(looks.next().is_some(), "it never comes to wait");
+        let (is_well, found) = buffer(&data, &["ls", "--json"]);
+        let waiting = found.first().map_or(0, |found| found["waiting_records"].as_u64().unwrap());
+        assert!(is_well && found.iter().all(|found| found["damaged_records"] == 0), "{found:?}");
+        if waiting == 5_000 {
+            break found;
+        }
+    };
+    assert_eq!((waiting.len(), &waiting[0]["buffer"]), (1, &"out/1".into()));
+    program.kill();
+    let (is_well, found) = buffer(&data, &["verify", "out/1", "--json"]);
+    assert!(is_well && found == waiting, "{found:?}");
+    let (is_well, records) = buffer(&data, &["inspect", "out/1", "--from", "4321", "--limit", "2"]);
+    assert!(is_well && records.len() == 2);
+    assert_eq!((&records[0]["number"], &records[1]["record"]["message"]), (&4_321.into(), &"line 4322".into()));
+    assert!(!buffer(&data, &["inspect", "out", "--limit", "2"]).0, "there is no such buffer");
+
+    let segment = data.join("buffers/out%2F1/0000000000000000.segment");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (is_well, found) = buffer(&data, &["verify", "--json"]);
+    let damaged = found[0]["damaged_records"].as_u64().unwrap();
+    assert!(!is_well && damaged > 0 && found[0]["waiting_records"] == 5_000 - damaged, "{found:?}");
+}
+
 /// A log that rolls over many times comes out as it went in, and the program ends when all of it did.
 #[test]
 fn a_stream_through_a_small_buffer_comes_out_as_it_went_in() {

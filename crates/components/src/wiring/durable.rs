@@ -24,6 +24,9 @@ pub const FROM_DISK: &str = ".from_disk";
 /// What the stage that appends joins small batches to: as large as the batches of a pipeline are.
 const BATCH_RECORDS: u32 = 256;
 
+/// The folder of `data_dir` with a folder for each log.
+pub const BUFFERS: &str = "buffers";
+
 /// The folder of the log of a node.
 #[must_use]
 pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
@@ -35,7 +38,14 @@ pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
             byte => char::from(byte).to_string(),
         })
         .collect();
-    data_dir.join("buffers").join(escaped)
+    data_dir.join(BUFFERS).join(escaped)
+}
+
+/// The node whose log has a folder of this name.
+#[must_use]
+pub fn node_of(folder: &str) -> String {
+    // In this order: what was a percent sign in the name is the last to become one again.
+    folder.replace("%2F", "/").replace("%00", "\0").replace("%25", "%")
 }
 
 /// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
@@ -102,6 +112,10 @@ mod tests {
         let folder = |name| folder_of(Path::new("d"), name);
         assert_eq!(folder("search"), Path::new("d/buffers/search"));
         assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
+        for name in ["search", "a/b", "a%2Fb", "%", "%25"] {
+            let folder = folder(name);
+            assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
+        }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
     }
 }

@@ -16,8 +16,9 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     folder: PathBuf,
-    /// The open folder, locked; the system gives the lock up with the last handle, also when the process is killed.
-    _lock: Arc<File>,
+    /// The open folder, locked; the system gives the lock up with the last handle, also when the process is killed. `None`:
+    /// it is only looked at.
+    lock: Option<Arc<File>>,
 }
 
 impl RealDisk {
@@ -33,7 +34,21 @@ impl RealDisk {
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder, _lock: Arc::new(lock) })
+        Ok(Self { folder, lock: Some(Arc::new(lock)) })
+    }
+
+    /// The folder of a log, to look at while somebody else may have it: nothing in it can be changed by this.
+    #[must_use]
+    pub fn to_look_at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), lock: None }
+    }
+
+    /// Refuses to change what is only looked at.
+    fn may_change(&self) -> io::Result<()> {
+        match self.lock {
+            Some(_) => Ok(()),
+            None => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)),
+        }
     }
 
     /// The folder.
@@ -47,6 +62,7 @@ impl Disk for RealDisk {
     type File = File;
 
     fn create(&self, name: &str, size: u64) -> io::Result<File> {
+        self.may_change()?;
         let path = self.folder.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         if let Err(err) = allocate(&file, size) {
@@ -59,7 +75,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(self.folder.join(name))
+        OpenOptions::new().read(true).write(self.lock.is_some()).open(self.folder.join(name))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -73,10 +89,12 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(self.folder.join(from), self.folder.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(self.folder.join(name))
     }
 

@@ -1,0 +1,95 @@
+//! Buffers on disk, looked at from outside: nothing is locked or changed, so that a pipeline may use them meanwhile.
+
+use std::io;
+use std::path::Path;
+
+use tidegate_flow::Meta;
+use tidegate_record::Timestamp;
+use tidegate_runtime::durable::{RealDisk, Survey, batch_of};
+
+use crate::Rows;
+use crate::wiring::{BUFFERS, folder_of, node_of};
+
+/// A record in a buffer.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    /// Its number in the buffer.
+    pub number: u64,
+    /// When its batch was put in.
+    pub at: Timestamp,
+    /// What is known of its batch.
+    pub meta: &'a Meta,
+    /// The record as a JSON object.
+    pub json: &'a [u8],
+}
+
+/// The names of the components that have, or had, a buffer in this data directory, in alphabetical order.
+///
+/// # Errors
+/// The directory cannot be read. That there is none is no error.
+pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(data_dir.join(BUFFERS)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Some(folder) = entry.file_name().to_str()
+        {
+            names.push(node_of(folder));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Looks at every file of the buffer of a component, in the memory of one segment (8 MiB, or one record that is larger).
+///
+/// # Errors
+/// The files cannot be read, or there is no such buffer.
+pub fn survey(data_dir: &Path, node: &str) -> io::Result<Survey> {
+    Survey::of(&disk(data_dir, node)?)
+}
+
+/// Shows the records that are whole, from number `from` on, for as long as `see` wants more. Says how many records there
+/// were that this version cannot read.
+///
+/// # Errors
+/// As [`survey`].
+pub fn records(
+    data_dir: &Path,
+    node: &str,
+    from: u64,
+    mut see: impl FnMut(&Stored<'_>) -> bool,
+) -> io::Result<(Survey, u64)> {
+    let mut unknown = 0;
+    let mut json = Vec::new();
+    let survey = Survey::visit(&disk(data_dir, node)?, |header, payload| {
+        if header.end() <= from {
+            return true;
+        }
+        let Some((meta, rows)) = batch_of::<Rows>(payload) else {
+            unknown += u64::from(header.records);
+            return true;
+        };
+        let at = Timestamp::from_unix_nanos(i64::try_from(header.time).unwrap_or(i64::MAX));
+        let numbered = (header.first..).zip(rows.iter()).skip_while(|(number, _)| *number < from);
+        numbered.into_iter().all(|(number, row)| {
+            json.clear();
+            row.write_json(&mut json);
+            see(&Stored { number, at, meta: &meta, json: &json })
+        })
+    })?;
+    Ok((survey, unknown))
+}
+
+fn disk(data_dir: &Path, node: &str) -> io::Result<RealDisk> {
+    let folder = folder_of(data_dir, node);
+    if !folder.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no folder {}", folder.display())));
+    }
+    Ok(RealDisk::to_look_at(folder))
+}

@@ -1,0 +1,212 @@
+//! [`Survey`]: what the folder of a log holds, looked at without changing or locking anything, beside a log at work if need
+//! be.
+//!
+//! A log that is written while it is looked at may give segments up in between: what is gone is left out. Its newest
+//! segment ends where the last whole frame ends.
+
+use std::io;
+
+use crate::Seq;
+use crate::cursor::{Cursors, NAMES, SLOT_BYTES};
+use crate::disk::{Disk, DiskFile};
+use crate::frame;
+use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
+
+/// What the folder of a log holds.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The newest cursors that are whole.
+    pub cursors: Option<Cursors>,
+    /// How many of the two cursor files are whole.
+    pub whole_slots: usize,
+    /// The segments, in order.
+    pub segments: Vec<SegmentSurvey>,
+    /// Bytes of all files.
+    pub disk_bytes: u64,
+    /// Files that belong to no log.
+    pub strays: Vec<String>,
+}
+
+/// One segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentSurvey {
+    /// Its number.
+    pub number: u64,
+    /// Bytes of its file.
+    pub size: u64,
+    /// The version that it has, where that is none that this program reads; nothing else of it is known then.
+    pub unknown_version: Option<u16>,
+    /// Whether its header is damaged; its frames are read all the same.
+    pub damaged_header: bool,
+    /// Number of the first record.
+    pub first: Seq,
+    /// The number after the last record that is whole.
+    pub end: Seq,
+    /// Whole frames.
+    pub frames: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// When the first and the last of them were appended, in nanoseconds since 1970.
+    pub times: Option<(u64, u64)>,
+    /// Records that had been durable and cannot be read back.
+    pub damaged: u64,
+}
+
+impl Survey {
+    /// Looks at every file, frame by frame, in the memory of one segment.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn of(disk: &impl Disk) -> io::Result<Self> {
+        Self::visit(disk, |_, _| true)
+    }
+
+    /// As [`of`](Self::of), and shows every whole frame with its payload to `see`, in order, for as long as that wants
+    /// more. Frames of segments that were left because the disk had failed, and were written anew, are shown once.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn visit(disk: &impl Disk, mut see: impl FnMut(&frame::Header, &[u8]) -> bool) -> io::Result<Self> {
+        let mut survey = Self::default();
+        let mut numbers = Vec::new();
+        let mut slots = Vec::new();
+        for name in disk.names()? {
+            let Some(bytes) = size_of(disk, &name)? else { continue };
+            survey.disk_bytes += bytes;
+            if NAMES.contains(&name.as_str()) {
+                slots.push(whole(disk, &name, SLOT_BYTES as u64)?.and_then(|bytes| Cursors::decode(&bytes)));
+            } else if let Some(number) = segment::number(&name) {
+                numbers.push(number);
+            } else if name != SPARE {
+                survey.strays.push(name);
+            }
+        }
+        survey.whole_slots = slots.iter().flatten().count();
+        survey.cursors = Cursors::newest(slots);
+        numbers.sort_unstable();
+        let (mut wants, mut seen) = (true, 0);
+        for number in numbers {
+            let mut see = |header: &frame::Header, payload: &[u8]| {
+                if wants && header.first >= seen {
+                    seen = header.end();
+                    wants = see(header, payload);
+                }
+            };
+            if let Some(segment) = survey.segment(disk, number, &mut see)? {
+                survey.segments.push(segment);
+            }
+        }
+        survey.find_gaps();
+        Ok(survey)
+    }
+
+    /// Records that had been durable and cannot be read back, and that some reader has yet to read.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.damaged).sum()
+    }
+
+    /// The number after the last record.
+    #[must_use]
+    pub fn end(&self) -> Seq {
+        let segments = self.segments.iter().map(|segment| segment.end).max().unwrap_or(0);
+        segments.max(self.cursors.as_ref().map_or(0, |cursors| cursors.durable))
+    }
+
+    /// The number of the first record that is not settled, by the reader that is farthest behind.
+    #[must_use]
+    pub fn settled(&self) -> Seq {
+        let oldest = self.segments.first().map_or(0, |segment| segment.first);
+        let settled = self.cursors.as_ref().and_then(|cursors| cursors.readers.values().copied().min());
+        settled.map_or(oldest, |settled| settled.max(oldest))
+    }
+
+    /// `None`: it is gone, or has become another one while it was looked at.
+    fn segment(
+        &self,
+        disk: &impl Disk,
+        number: u64,
+        see: &mut dyn FnMut(&frame::Header, &[u8]),
+    ) -> io::Result<Option<SegmentSurvey>> {
+        let name = segment::name(number);
+        let Some(bytes) = whole(disk, &name, u64::MAX)? else { return Ok(None) };
+        let mut found = SegmentSurvey { number, size: bytes.len() as u64, ..SegmentSurvey::default() };
+        let header = match bytes.first_chunk::<HEADER_BYTES>().map(Header::decode) {
+            Some(Ok(header)) => Some(header),
+            Some(Err(BadHeader::Version(version))) => {
+                found.unknown_version = Some(version);
+                return Ok(Some(found));
+            }
+            Some(Err(BadHeader::Damaged)) | None => None,
+        };
+        if header.is_some_and(|header| header.number != number) {
+            return Ok(None);
+        }
+        let log = header.map(|header| header.log).or(self.cursors.as_ref().map(|cursors| cursors.log));
+        let before = self.segments.last().map_or(0, |before| before.end);
+        found.damaged_header = header.is_none();
+        found.first = header.map_or(before, |header| header.first);
+        found.end = found.first;
+        let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
+        found.look_at_frames(&bytes, segment::salt(log.unwrap_or(0), number), durable, see);
+        Ok(Some(found))
+    }
+
+    /// A segment ends where the next one begins; what is missing before that had been durable.
+    fn find_gaps(&mut self) {
+        let firsts: Vec<Seq> = self.segments.iter().map(|segment| segment.first).collect();
+        let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
+        let settled = self.settled();
+        for (at, segment) in self.segments.iter_mut().enumerate() {
+            // A later segment may hold the same records anew, where this one was left because the disk had failed.
+            let next = firsts.get(at + 1).copied().unwrap_or(durable).max(settled);
+            segment.damaged += next.saturating_sub(segment.end.max(settled));
+        }
+    }
+}
+
+impl SegmentSurvey {
+    fn look_at_frames(&mut self, bytes: &[u8], salt: u32, durable: Seq, see: &mut dyn FnMut(&frame::Header, &[u8])) {
+        let mut at = HEADER_BYTES as u64;
+        loop {
+            let header = match segment::look(bytes, at, salt, self.end, durable) {
+                Found::Frame(header) => header,
+                Found::Damage { resume, header } => {
+                    self.damaged += header.first - self.end;
+                    at = resume;
+                    header
+                }
+                Found::End => return,
+            };
+            let from = usize::try_from(at).unwrap_or(usize::MAX).saturating_add(frame::HEADER_BYTES);
+            let payload = bytes.get(from..from.saturating_add(header.length as usize)).unwrap_or_default();
+            see(&header, payload);
+            self.frames += 1;
+            self.payload_bytes += payload.len() as u64;
+            self.times = Some((self.times.map_or(header.time, |(first, _)| first), header.time));
+            self.end = header.end();
+            at += header.frame_bytes();
+        }
+    }
+}
+
+fn size_of(disk: &impl Disk, name: &str) -> io::Result<Option<u64>> {
+    match disk.open(name) {
+        Ok(file) => file.size().map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The first `most` bytes of a file; `None` where it is gone.
+fn whole(disk: &impl Disk, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = vec![0; usize::try_from(file.size()?.min(most)).unwrap_or(usize::MAX)];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
