@@ -246,3 +246,21 @@ fn readers_must_have_names_that_fit() {
         assert!(matches!(refused, Err(OpenError::Readers(_))), "{names:?}");
     }
 }
+
+/// What was read ahead of the newest frame was not written yet, and must not be taken for what is there now.
+#[test]
+fn a_reader_that_lags_in_the_segment_that_is_written_sees_what_is_written_behind_its_back() {
+    let options = LogOptions::new(LogOptions::MIN_SIZE_BYTES).segment_bytes(64 << 10).memory_bytes(4096);
+    let mut world = World::new(11, options);
+    let mut end = 0;
+    for batches in [6, 7, 5, 9] {
+        for _ in 0..batches {
+            world.append(1500).unwrap();
+            world.round();
+        }
+        end += batches;
+        assert_eq!(world.read(4), end.min(world.log().readers[0].position()));
+    }
+    assert_eq!(world.read(100), end);
+    assert!(world.log().appender.counts().read_from_disk > 10);
+}

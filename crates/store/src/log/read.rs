@@ -77,6 +77,8 @@ struct OpenSegment<F> {
     expected: Seq,
     window: Vec<u8>,
     window_at: u64,
+    /// The offset for which the window was filled anew, because the frame there was not whole in it.
+    looked_again_at: u64,
 }
 
 impl<D: Disk> Reader<D> {
@@ -191,6 +193,7 @@ impl<D: Disk> Reader<D> {
                     return Ok(Some(self.hand_out(entry)));
                 }
                 Some(_) => {}
+                None if open.look_again() => {}
                 None => return self.pass_damage(segment),
             }
         }
@@ -212,6 +215,7 @@ impl<D: Disk> Reader<D> {
             file,
             window: Vec::new(),
             window_at: 0,
+            looked_again_at: 0,
         }))
     }
 
@@ -267,6 +271,12 @@ impl<F: DiskFile> OpenSegment<F> {
         self.offset += header.frame_bytes();
         self.expected = header.end();
         Ok(Some((header, payload)))
+    }
+
+    /// Throws away what was read ahead, once at each place: it was perhaps not written yet. Says whether that was done.
+    fn look_again(&mut self) -> bool {
+        self.window.clear();
+        std::mem::replace(&mut self.looked_again_at, self.offset) != self.offset
     }
 
     /// This many bytes at `offset`; `None` when the file is shorter.
