@@ -23,6 +23,7 @@ use tidegate_flow::{Account, Meta, Nack, Payload};
 
 use crate::clock::Clock;
 use crate::context::Backoff;
+use crate::probe::Due;
 
 pub(crate) use self::delivery::{Delivery, DeliveryTools};
 pub use self::jitter::Jitter;
@@ -60,6 +61,16 @@ pub struct SinkContext {
     pub holding: Account,
     /// The time since the pipeline started.
     pub clock: Clock,
+    /// When what the delivery waits for ends at the latest, where it is known.
+    pub(crate) due: Due,
+}
+
+impl SinkContext {
+    /// What a sink of this name is given, for those that have no pipeline around them.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, holding: Account, clock: Clock) -> Self {
+        Self { name: name.into(), holding, clock, due: Due::default() }
+    }
 }
 
 /// Where records leave the pipeline.

@@ -270,6 +270,20 @@ async fn the_memory_of_the_log_is_charged_and_given_back() {
     assert!(report.peak <= mib(16));
 }
 
+/// A log that is full of what downstream does not take is a known cause: the stage that appends is not what stands still.
+#[tokio::test(start_paused = true)]
+async fn a_full_log_is_no_stall_of_who_writes_it() {
+    let (from, _acked) = numbered(40_000);
+    let (running, view) = pipeline(&SimulatedDisk::new(7), options(), false, from, Shut);
+    while view.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let stalled: Vec<String> = running.stalls().iter().map(ToString::to_string).collect();
+    assert!(!stalled.iter().any(|stall| stall.contains("to_disk\" waits for its remote")), "{stalled:?}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn nothing_is_opened_before_the_pipeline_starts() {
     let asked = Arc::new(AtomicU64::new(0));

@@ -132,7 +132,7 @@ mod tests {
         let budget = Budget::new(total);
         let mut desk = Desk::new(kib(4));
         let holding = budget.account("out", AccountSpec::holding(kib(4))).unwrap();
-        desk.open(SinkContext { name: "out".into(), holding, clock: Clock::new() });
+        desk.open(SinkContext::new("out", holding, Clock::new()));
         (budget, desk)
     }
 

@@ -237,6 +237,12 @@ impl StageLaunch<'_> {
     /// What a delivery of this stage needs; `due` is where it says how long it may wait.
     pub(super) fn delivery_tools(&self, due: Due, keeps_letters: bool) -> DeliveryTools {
         let (times, counter) = (self.times.clone(), self.counter.clone());
+        let given = SinkContext {
+            name: Arc::clone(&self.name),
+            holding: self.encoding_account.clone(),
+            clock: self.clock(),
+            due: due.clone(),
+        };
         DeliveryTools {
             clock: self.clock(),
             times,
@@ -246,11 +252,7 @@ impl StageLaunch<'_> {
             keeps_letters,
             relief: self.relief.clone(),
             refusals: self.refusals.clone(),
-            given: SinkContext {
-                name: Arc::clone(&self.name),
-                holding: self.encoding_account.clone(),
-                clock: self.clock(),
-            },
+            given,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_flow::{Account, Bytes, Lease, Meta, Nack, OverBudget, Stored, kib};
 use tidegate_store::{Appender, Disk, Refused, Seq};
@@ -14,9 +15,13 @@ use super::shared::Entrance;
 use super::turn::Turn;
 use crate::clock::Clock;
 use crate::egress::{Accepted, Sink, SinkContext};
+use crate::probe::Due;
 
 /// What the entry of a usual batch is made in, twice because it is then copied for the log.
 pub(super) const SHEET: Bytes = kib(256);
+
+/// A wait for a reason that is known: as good as for ever.
+const KNOWN: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What stands before the rows in an entry and is not in their weight: origins, numbers.
 const AROUND: u64 = 4096;
@@ -28,7 +33,7 @@ pub struct LogSink<P, D: Disk> {
     wall: WallClock,
     /// What the log holds in memory.
     held: Bytes,
-    given: Option<(Account, Clock)>,
+    given: Option<(Account, Clock, Due)>,
     /// Of the batch in hand, until it was appended.
     turn: Option<Turn>,
     payload: PhantomData<fn(P)>,
@@ -52,7 +57,14 @@ impl<P: Stored, D: Disk> LogSink<P, D> {
         }
     }
 
+    /// Waits for news of the log. While that says why it has to wait, nobody need look for a reason.
     async fn change(&mut self) -> Result<(), Nack> {
+        if let Some((_, clock, due)) = &self.given {
+            match self.entrance.hold.shared.trouble() {
+                Some(_) => due.set(clock.now() + KNOWN),
+                None => due.clear(),
+            }
+        }
         self.changes.changed().await.map_err(|_| Nack::transient("the log is gone"))
     }
 
@@ -78,7 +90,7 @@ impl<P: Stored, D: Disk> LogSink<P, D> {
     }
 
     fn encode(&self, payload: &P, meta: &Meta, rows: Range<u32>) -> Arc<[u8]> {
-        let here = self.given.as_ref().map(|(_, clock)| clock.now()).unwrap_or_default();
+        let here = self.given.as_ref().map(|(_, clock, _)| clock.now()).unwrap_or_default();
         let mut bytes = Vec::new();
         entry::write(meta, rows.clone(), Moment { here, wall: (self.wall)() }, &mut bytes);
         payload.store(rows, &mut bytes);
@@ -89,7 +101,7 @@ impl<P: Stored, D: Disk> LogSink<P, D> {
     /// tried again later, behind others: who waits here holds memory.
     fn pay(&self, weight: Bytes, records: u32) -> Result<Lease, Nack> {
         let most = Bytes::new(weight.get().saturating_add(AROUND).saturating_mul(2));
-        let Some((account, _)) = self.given.as_ref().filter(|_| most > SHEET) else { return Ok(Lease::none()) };
+        let Some((account, ..)) = self.given.as_ref().filter(|_| most > SHEET) else { return Ok(Lease::none()) };
         account.lease(most).map_err(|refused| {
             let why = format!("{records} records need {most} to be written: {refused}");
             match refused {
@@ -106,7 +118,7 @@ struct TooLarge(usize);
 impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
     fn open(&mut self, cx: SinkContext) {
         self.entrance.charge(&cx.holding, self.held);
-        self.given = Some((cx.holding, cx.clock));
+        self.given = Some((cx.holding, cx.clock, cx.due));
         self.entrance.hold.shared.start();
     }
 
@@ -141,6 +153,9 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
         loop {
             self.changes.mark_unchanged();
             if end.is_none_or(|end| log.durable() >= end) {
+                if let Some((.., due)) = &self.given {
+                    due.clear();
+                }
                 return Ok(Accepted::all_but(refused));
             }
             // The log has ended; what was not durable was not accepted.
