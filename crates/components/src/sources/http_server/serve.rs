@@ -24,7 +24,7 @@ use tidegate_flow::{Bytes as FlowBytes, Lease, Outcome, OutcomeCounts, OverBudge
 use tidegate_record::codec::compress::{Compression, DecompressError, Limits, decompress_to};
 use tidegate_record::{Form, JsonText, Origin};
 use tidegate_runtime::{Companion, Intake};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -38,6 +38,10 @@ use crate::contract::{BuildContext, Counter, StartError};
 
 /// How long connections may take to send their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How many connections the kernel keeps that were not accepted yet. With fewer (the standard library asks for 128) clients
+/// that come all at once wait a second and more until they are let try again.
+const BACKLOG: u32 = 1024;
 
 /// How long nobody is let in after accepting failed, as it does when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -129,10 +133,8 @@ impl Server {
             StartError::new(format!("cannot listen on {}: {error}", config.address))
                 .help("stop what listens there, or choose another port")
         };
-        let listener = std::net::TcpListener::bind(config.address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = listen(config.address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let listener = TcpListener::from_std(listener).map_err(failed)?;
         let counter = |name| cx.meters.counter(node, name);
         let counts = Counts {
             opened: counter("connections_opened"),
@@ -165,6 +167,13 @@ impl Server {
             |_| -> Companion { Box::pin(take_connections(Arc::clone(&listener), Arc::clone(&desk), closing.clone())) };
         (0..tasks()).map(task).collect()
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How many tasks serve: as many as there are cores, but no more than other stages leave room for.
