@@ -167,7 +167,12 @@ fn place_of(path: &str) -> Place {
         Place::Bench
     } else if parts.contains(&"examples") {
         Place::Example
-    } else if file == "main.rs" || parts.contains(&"bin") || parts.contains(&"cli") || parts.first() == Some(&"xtask") {
+    } else if file == "main.rs"
+        || (file == "build.rs" && !parts.contains(&"src"))
+        || parts.contains(&"bin")
+        || parts.contains(&"cli")
+        || parts.first() == Some(&"xtask")
+    {
         Place::Binary
     } else {
         Place::Library
@@ -392,6 +397,8 @@ async fn fourth() {}
         assert_eq!(place("crates/tidegate/examples/a.rs"), Place::Example);
         assert_eq!(place("crates/tidegate/benches/core/main.rs"), Place::Bench);
         assert_eq!(place("crates/tidegate/src/main.rs"), Place::Binary);
+        assert_eq!(place("crates/tidegate/build.rs"), Place::Binary);
+        assert_eq!(place("crates/runtime/src/build.rs"), Place::Library, "a module, no build script");
         assert_eq!(place("xtask/src/tidy/mod.rs"), Place::Binary);
     }
 

@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How the program's own logs look.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -30,16 +32,16 @@ impl LogArgs {
     /// Logs from now on. With `quiet`, warnings and errors alone.
     pub(super) fn start(&self, quiet: bool) -> Result<(), String> {
         let filter = if quiet { "warn" } else { &self.log };
-        let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let filter: Targets = filter.parse().map_err(|error| format!("--log {filter}: {error}"))?;
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_timer(SystemTime)
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal() && super::term::has_colour());
+        let logs = tracing_subscriber::registry().with(filter);
         let started = match self.log_format {
-            LogFormat::Text => logs.try_init(),
-            LogFormat::Json => logs.json().try_init(),
+            LogFormat::Text => logs.with(lines).try_init(),
+            LogFormat::Json => logs.with(lines.json()).try_init(),
         };
         started.map_err(|error| error.to_string())
     }
