@@ -14,12 +14,14 @@ mod keys;
 mod settings;
 mod trial;
 mod types;
+mod upstream;
 
 use std::collections::BTreeSet;
 
 use tidegate_components::columns::Columns;
 use tidegate_components::contract::{BuildContext, Depth};
 use tidegate_components::options::Buffer;
+use tidegate_components::wiring::TO_DISK;
 use tidegate_flow::StageKind;
 
 use crate::cases::{Case, read_cases};
@@ -36,6 +38,7 @@ pub(crate) use component::Draft;
 pub use graph::Input;
 pub(crate) use keys::{find as find_key, within as place_within};
 pub use settings::Settings;
+pub use upstream::Upstream;
 
 /// A component of a plan.
 #[derive(Debug)]
@@ -109,6 +112,28 @@ impl Plan {
         used
     }
 
+    /// For each node whether its records reach node `to`, which is among them.
+    #[must_use]
+    pub fn before(&self, to: usize) -> Vec<bool> {
+        let mut before = vec![false; self.nodes.len()];
+        before[to] = true;
+        for at in self.order().into_iter().rev().filter(|at| self.nodes[*at].kind != StageKind::Source) {
+            if before[at] {
+                self.nodes[at].inputs.iter().for_each(|input| before[input.from] = true);
+            }
+        }
+        before
+    }
+
+    /// Who hears what becomes of the records that the stage of this name was given: a sink, or what writes the buffer on
+    /// disk of a node.
+    #[must_use]
+    pub fn upstream(&self, stage: &str) -> Option<Upstream> {
+        let node = stage.strip_suffix(TO_DISK).unwrap_or(stage);
+        let at = self.nodes.iter().position(|known| known.name == node)?;
+        Some(Upstream::of(&self.nodes, at, stage != node))
+    }
+
     /// The node of this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&PlanNode> {
@@ -117,6 +142,12 @@ impl Plan {
 }
 
 impl PlanNode {
+    /// Whether what waits before it is on disk.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| buffer.is_on_disk())
+    }
+
     /// "sink `out`".
     #[must_use]
     pub fn in_words(&self) -> String {

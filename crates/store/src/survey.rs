@@ -117,8 +117,12 @@ impl Survey {
     #[must_use]
     pub fn settled(&self) -> Seq {
         let oldest = self.segments.first().map_or(0, |segment| segment.first);
-        let settled = self.cursors.as_ref().and_then(|cursors| cursors.readers.values().copied().min());
-        settled.map_or(oldest, |settled| settled.max(oldest))
+        self.read_by_all().map_or(oldest, |settled| settled.max(oldest))
+    }
+
+    /// The cursor of the reader that is farthest behind.
+    fn read_by_all(&self) -> Option<Seq> {
+        self.cursors.as_ref().and_then(|cursors| cursors.readers.values().copied().min())
     }
 
     /// `None`: it is gone, or has become another one while it was looked at.
@@ -148,7 +152,8 @@ impl Survey {
         found.first = header.map_or(before, |header| header.first);
         found.end = found.first;
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
-        found.look_at_frames(&bytes, segment::salt(log.unwrap_or(0), number), durable, see);
+        let salt = segment::salt(log.unwrap_or(0), number);
+        found.look_at_frames(&bytes, salt, durable, self.read_by_all().unwrap_or(0), see);
         Ok(Some(found))
     }
 
@@ -166,13 +171,21 @@ impl Survey {
 }
 
 impl SegmentSurvey {
-    fn look_at_frames(&mut self, bytes: &[u8], salt: u32, durable: Seq, see: &mut dyn FnMut(&frame::Header, &[u8])) {
+    /// What is damaged below `settled` nobody will read.
+    fn look_at_frames(
+        &mut self,
+        bytes: &[u8],
+        salt: u32,
+        durable: Seq,
+        settled: Seq,
+        see: &mut dyn FnMut(&frame::Header, &[u8]),
+    ) {
         let mut at = HEADER_BYTES as u64;
         loop {
             let header = match segment::look(bytes, at, salt, self.end, durable) {
                 Found::Frame(header) => header,
                 Found::Damage { resume, header } => {
-                    self.damaged += header.first - self.end;
+                    self.damaged += header.first.saturating_sub(self.end.max(settled));
                     at = resume;
                     header
                 }

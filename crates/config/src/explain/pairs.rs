@@ -4,7 +4,7 @@ use serde::Serialize;
 use tidegate_components::contract::Delivery;
 
 use super::{EdgeFacts, LogFacts, ShedFacts};
-use crate::plan::{Component, Plan};
+use crate::plan::{Component, Plan, PlanNode};
 
 /// A source and a sink that its records reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,13 +37,14 @@ pub enum Guarantee {
 
 /// Every pair of a source and a sink that are joined.
 pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts], logs: &[LogFacts]) -> Vec<Pair> {
-    let mut pairs = Vec::new();
+    let (mut pairs, order) = (Vec::new(), plan.order());
     for (from, source) in plan.nodes.iter().enumerate() {
         let Component::Source(config) = &source.component else { continue };
-        let reached = reached(plan, from);
+        let reached = reached_by(plan, from, |_| true);
+        let beside_logs = reached_by(plan, from, |node| !node.has_log());
         for (to, sink) in plan.nodes.iter().enumerate().filter(|(to, _)| reached[*to]) {
             let Component::Sink(sink_config) = &sink.component else { continue };
-            let before = before(plan, to);
+            let before = plan.before(to);
             let on_way = |edge: &&EdgeFacts| {
                 let node = edge.name.split('.').next().unwrap_or_default();
                 let at = plan.nodes.iter().position(|known| known.name == edge.name || known.name == node);
@@ -52,7 +53,10 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts], logs:
             let way = Way {
                 edges: edges.iter().filter(on_way).collect(),
                 sheds: sheds.iter().filter(|shed| is_between(plan, &shed.name, &reached, &before)).collect(),
-                log: logs.iter().find(|log| is_between(plan, &log.name, &reached, &before)),
+                log: order
+                    .iter()
+                    .filter(|at| !beside_logs[to] && reached[**at] && before[**at])
+                    .find_map(|at| logs.iter().find(|log| log.name == plan.nodes[*at].name)),
                 expires: source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some()),
             };
             let (guarantee, words) = way.judge(config.exposure().delivery, sink_config.required());
@@ -82,7 +86,7 @@ struct Way<'a> {
     edges: Vec<&'a EdgeFacts>,
     /// What its components may shed.
     sheds: Vec<&'a ShedFacts>,
-    /// The first buffer on disk.
+    /// The first buffer on disk, where no record comes past them all.
     log: Option<&'a LogFacts>,
     /// Whether its records have deadlines.
     expires: bool,
@@ -163,24 +167,13 @@ fn over_log(delivery: Delivery, log: &str) -> Option<(Guarantee, String)> {
     Some((Guarantee::AtLeastOnce, format!("at least once, over the buffer of `{log}`: {what}")))
 }
 
-/// The nodes that the records of `from` reach.
-fn reached(plan: &Plan, from: usize) -> Vec<bool> {
+/// The nodes that the records of `from` reach through those that `lets` them in.
+fn reached_by(plan: &Plan, from: usize, lets: impl Fn(&PlanNode) -> bool) -> Vec<bool> {
     let mut reached = vec![false; plan.nodes.len()];
     reached[from] = true;
     for at in plan.order() {
-        reached[at] |= plan.nodes[at].inputs.iter().any(|input| reached[input.from]);
+        let node = &plan.nodes[at];
+        reached[at] |= lets(node) && node.inputs.iter().any(|input| reached[input.from]);
     }
     reached
-}
-
-/// The nodes whose records reach `to`.
-fn before(plan: &Plan, to: usize) -> Vec<bool> {
-    let mut before = vec![false; plan.nodes.len()];
-    before[to] = true;
-    for at in plan.order().into_iter().rev() {
-        if before[at] {
-            plan.nodes[at].inputs.iter().for_each(|input| before[input.from] = true);
-        }
-    }
-    before
 }

@@ -2,13 +2,14 @@
 //! another sink.
 //!
 //! Where nothing is written, they go back to their source if that tells its sender, as an HTTP server does. A file, a
-//! socket or a generator has nobody to tell: where one of them is before a sink whose receiver may refuse records, such a
-//! file is kept unless `dead_letter: false` says that it is not wanted.
+//! socket or a generator has nobody to tell, and behind a buffer on disk nobody has: their senders were answered before.
+//! Where one of these is before a sink whose receiver may refuse records, such a file is kept unless `dead_letter: false`
+//! says that it is not wanted.
 
-use tidegate_components::contract::Delivery;
 use tidegate_flow::StageKind;
 
 use super::component::{self, Component, Draft};
+use super::upstream::Upstream;
 use super::{PlanNode, Settings, types};
 use crate::document::{Declared, Document};
 use crate::files::Place;
@@ -109,7 +110,7 @@ pub(super) fn connect(nodes: &mut Vec<PlanNode>, settings: &Settings) {
     }
 }
 
-/// Whether the sink may refuse records for good, and some source before it tells nobody.
+/// Whether the sink may refuse records for good, and somebody who hears of that tells nobody.
 fn needs_letters(nodes: &[PlanNode], sink: usize) -> bool {
     let Component::Sink(config) = &nodes[sink].component else { return false };
     let is_letter_box = nodes.iter().any(|node| {
@@ -118,15 +119,7 @@ fn needs_letters(nodes: &[PlanNode], sink: usize) -> bool {
     if is_letter_box || !config.refuses_records() {
         return false;
     }
-    let (mut before, mut left) = (vec![false; nodes.len()], vec![sink]);
-    while let Some(at) = left.pop() {
-        let inputs = nodes[at].inputs.iter().map(|input| input.from);
-        left.extend(inputs.filter(|from| !std::mem::replace(&mut before[*from], true)));
-    }
-    nodes.iter().zip(before).any(|(node, is_before)| match &node.component {
-        Component::Source(source) => is_before && source.exposure().delivery != Delivery::Answered,
-        Component::Transform(_) | Component::Sink(_) => false,
-    })
+    Upstream::of(nodes, sink, false).gives_up_what_is_refused()
 }
 
 /// The sink that writes the dead letters of `sink` to a file of its own.

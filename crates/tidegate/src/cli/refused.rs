@@ -14,6 +14,9 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How often it is looked whether there is something to say, beside whenever something changes.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What happens within such a time is looked at in one go.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
 /// Follows the refusals of the sinks of one pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
@@ -54,6 +57,8 @@ impl Refused {
     pub(super) async fn follow(&mut self, view: &View, meters: &Meters) {
         loop {
             drop(tokio::time::timeout(LOOK, view.refusals_changed()).await);
+            // A sink that is refused and accepts in turn has news with each delivery.
+            tokio::time::sleep(AT_ONCE).await;
             self.look(view.now(), &view.refusals()).iter().for_each(Line::log);
             self.firsts(meters).iter().for_each(Line::log);
         }

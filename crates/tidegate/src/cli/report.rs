@@ -3,10 +3,9 @@
 use serde_json::{Map, Value, json};
 use tidegate::flow::ledger::SourceLedger;
 use tidegate::{Outcome, PipelineEnd, Records, Report, SinkRefusals};
-use tidegate_components::contract::{Delivery, Meters};
+use tidegate_components::contract::Meters;
 use tidegate_components::sinks::console::STREAMS_CLOSED;
 use tidegate_config::Plan;
-use tidegate_config::plan::Component;
 
 use super::Done;
 
@@ -61,25 +60,20 @@ fn closed(report: &Report, meters: &Meters) -> Option<String> {
     ))
 }
 
-/// What to say where a sink gave records back to sources that do not read them again and tell nobody.
+/// What to say where a sink gave records back to those that do not read them again and tell nobody.
 fn given_up(sink: &SinkRefusals, plan: &Plan) -> Option<String> {
-    let delivers = |wanted: fn(Delivery) -> bool| {
-        plan.nodes.iter().any(|node| match &node.component {
-            Component::Source(source) => wanted(source.exposure().delivery),
-            Component::Transform(_) | Component::Sink(_) => false,
-        })
-    };
-    let tells_nobody =
-        delivers(|delivery| matches!(delivery, Delivery::InFlight | Delivery::Lossy | Delivery::Generated));
-    let mut records = if tells_nobody { sink.returned_transient } else { Records::ZERO };
-    // What is refused for good is not read again either.
-    if tells_nobody || delivers(|delivery| delivery == Delivery::Replayed) {
+    let upstream = plan.upstream(&sink.sink)?;
+    let mut records = Records::ZERO;
+    if upstream.gives_up_what_is_given_back() {
+        records += sink.returned_transient;
+    }
+    if upstream.gives_up_what_is_refused() {
         records += sink.returned_permanent;
     }
     let cause = sink.last.as_ref().map(|last| last.cause.to_string()).unwrap_or_default();
     (records > Records::ZERO).then(|| {
         format!(
-            "sink \"{}\" gave up {} and no source keeps them: {cause}; `dead_letter: true` on the sink keeps what is \
+            "sink \"{}\" gave up {} and nobody keeps them: {cause}; `dead_letter: true` on the sink keeps what is \
              refused for good in a file",
             sink.sink, records
         )

@@ -16,6 +16,9 @@ const PASSED_BYTES: usize = size_of::<u128>();
 /// What a repetition that waits costs: its ticket and its place in a table.
 const WAITING_BYTES: usize = 256;
 
+/// So many of them are paid for at once, so that the account is not touched for each.
+const WAITING_STEP: usize = 16;
+
 /// The number of a passage that was settled.
 const SETTLED: u64 = 0;
 
@@ -37,8 +40,8 @@ struct State {
 /// Repetitions that end as the first of their kind does.
 struct Waiting {
     ticket: Ticket,
-    /// Pays for them.
-    _leases: Vec<Arc<Lease>>,
+    /// Pay for them: one of each batch.
+    leases: Vec<Arc<Lease>>,
 }
 
 /// What becomes of the rows of a batch.
@@ -116,9 +119,11 @@ impl State {
             let waiting = self
                 .waiting
                 .entry(*passage)
-                .or_insert_with(|| Waiting { ticket: Ticket::default(), _leases: Vec::with_capacity(1) });
+                .or_insert_with(|| Waiting { ticket: Ticket::default(), leases: Vec::with_capacity(1) });
             waiting.ticket.append(ticket);
-            waiting._leases.push(Arc::clone(&lease));
+            if !waiting.leases.last().is_some_and(|last| Arc::ptr_eq(last, &lease)) {
+                waiting.leases.push(Arc::clone(&lease));
+            }
         }
     }
 }
@@ -126,7 +131,10 @@ impl State {
 impl Sorted {
     /// Pays for one more that waits, where there is memory.
     fn pay(&mut self, held: &Account) -> bool {
-        let lease = held.try_lease(Bytes::from(WAITING_BYTES));
+        if !self.waiting.len().is_multiple_of(WAITING_STEP) {
+            return true;
+        }
+        let lease = held.try_lease(Bytes::from(WAITING_STEP * WAITING_BYTES));
         // All are of one account.
         lease.is_some_and(|lease| self.waits.merge(lease).is_ok())
     }

@@ -1,33 +1,16 @@
 //! A buffer on disk, as its users have it: the program is killed in the middle, and what it had acknowledged arrives.
 
-#![cfg(feature = "program")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-/// Far more than any step takes.
-const LONG: Duration = Duration::from_secs(120);
-
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("durable").join(name);
-    drop(std::fs::remove_dir_all(&folder));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// A port of the loopback interface that nobody has.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::child::{FILE, LONG, Program, folder, free_address, tidegate};
 
 /// One HTTP message: its first line, and its body.
 fn message(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
@@ -133,62 +116,13 @@ impl Sender {
     }
 }
 
-struct Program {
-    child: Child,
-    said: BufReader<std::process::ChildStderr>,
-}
-
-impl Program {
-    fn start(file: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["run", file.to_str().unwrap(), "--no-admin"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let mut program = Self { child, said };
-        program.hear("started");
-        program
-    }
-
-    /// The first line from here on that has `words`.
-    fn hear(&mut self, words: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}:\n{all}");
-            if line.contains(words) {
-                return line;
-            }
-            all.push_str(&line);
-        }
-    }
-
-    /// `SIGKILL`: it does nothing any more.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Drains it; gives its report.
-    fn drain(mut self) -> String {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        let mut report = String::new();
-        self.said.read_to_string(&mut report).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{report}");
-        assert!(report.contains("the ledger balances"), "{report}");
-        report
-    }
-}
-
 /// From HTTP to HTTP. The program is killed with the receiver down, with it back while the backlog is sent, and once more
 /// while it is empty.
 #[test]
 fn what_was_acknowledged_arrives_though_the_program_is_killed() {
     let folder = folder("killed");
     let receiver = Receiver::start();
-    let (address, file) = (free_address(), folder.join("pipeline.yaml"));
+    let address = free_address();
     // A long time between two syncs: whoever acknowledges before them is caught.
     let text = format!(
         "memory: 32MiB\ndata_dir: {}\nsources:\n  in: {{ type: http_server, address: \"{address}\", framing: {{ method: newline_delimited }} }}\n\
@@ -198,35 +132,33 @@ fn what_was_acknowledged_arrives_though_the_program_is_killed() {
         folder.join("data").display(),
         receiver.address
     );
-    std::fs::write(&file, text).unwrap();
     let (numbers, answers) = (Arc::new(AtomicU64::new(0)), Arc::new((Mutex::new(0), Condvar::new())));
     let mut safe = Vec::new();
     for (is_down, requests) in [(true, 120), (true, 60), (false, 120), (true, 60), (false, 60)] {
         receiver.is_down.store(is_down, Ordering::Relaxed);
-        let program = Program::start(&file);
+        let program = Program::start(&folder, &text, &["--no-admin"]);
         let senders: Vec<_> = (0..4).map(|_| Sender::start(address, &numbers, &answers)).collect();
         let until = *answers.0.lock().unwrap() + requests;
         let guard = answers.0.lock().unwrap();
         let waited = answers.1.wait_timeout_while(guard, LONG, |count| *count < until).unwrap();
         assert!(!waited.1.timed_out(), "with the receiver {}", if is_down { "down" } else { "up" });
         drop(waited);
-        program.kill();
+        drop(program);
         senders.into_iter().for_each(|sender| safe.extend(sender.0.join().unwrap()));
     }
     assert!(safe.len() > 1_000, "{}", safe.len());
     receiver.is_down.store(false, Ordering::Relaxed);
-    let program = Program::start(&file);
+    let program = Program::start(&folder, &text, &["--no-admin"]);
     let seen = receiver.wait_for(&safe);
-    program.drain();
+    program.end();
     let twice = seen.values().filter(|times| **times > 1).count();
     println!("{} acknowledged, 0 lost, {twice} delivered more than once", safe.len());
     assert!(twice < seen.len() / 2, "{twice} of {} came more than once", seen.len());
 }
 
 /// `tidegate buffer` with these arguments: whether it was well, and the lines that it printed.
-fn buffer(data_dir: &std::path::Path, args: &[&str]) -> (bool, Vec<serde_json::Value>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    let output = command.arg("buffer").args(args).args(["--data-dir", data_dir.to_str().unwrap()]).output().unwrap();
+fn buffer(data_dir: &Path, args: &[&str]) -> (bool, Vec<serde_json::Value>) {
+    let output = tidegate("buffer").args(args).args(["--data-dir", data_dir.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
@@ -235,7 +167,7 @@ fn buffer(data_dir: &std::path::Path, args: &[&str]) -> (bool, Vec<serde_json::V
 #[test]
 fn a_buffer_can_be_looked_at_while_it_is_used_and_afterwards() {
     let folder = folder("looked-at");
-    let (file, data) = (folder.join("pipeline.yaml"), folder.join("data"));
+    let data = folder.join("data");
     let receiver = Receiver::start();
     let input = folder.join("in.txt");
     std::fs::write(&input, (0..5_000).fold(String::new(), |all, number| format!("{all}line {number}\n"))).unwrap();
@@ -247,8 +179,7 @@ fn a_buffer_can_be_looked_at_while_it_is_used_and_afterwards() {
         input.display(),
         receiver.address
     );
-    std::fs::write(&file, text).unwrap();
-    let program = Program::start(&file);
+    let program = Program::start(&folder, &text, &["--no-admin"]);
     // Until all of it is on disk, looked at while that is written.
     let mut looks = 0..2_000;
     let waiting = loop {
@@ -261,7 +192,7 @@ fn a_buffer_can_be_looked_at_while_it_is_used_and_afterwards() {
         }
     };
     assert_eq!((waiting.len(), &waiting[0]["buffer"]), (1, &"out/1".into()));
-    program.kill();
+    drop(program);
     let (is_well, found) = buffer(&data, &["verify", "out/1", "--json"]);
     assert!(is_well && found == waiting, "{found:?}");
     let (is_well, records) = buffer(&data, &["inspect", "out/1", "--from", "4321", "--limit", "2"]);
@@ -282,7 +213,7 @@ fn a_buffer_can_be_looked_at_while_it_is_used_and_afterwards() {
 #[test]
 fn a_stream_through_a_small_buffer_comes_out_as_it_went_in() {
     let folder = folder("stream");
-    let (file, out) = (folder.join("pipeline.yaml"), folder.join("out.txt"));
+    let (file, out) = (folder.join(FILE), folder.join("out.txt"));
     let text = format!(
         "memory: 32MiB\ndata_dir: {}\nsources: {{ in: {{ type: stdin }} }}\nsinks:\n  out:\n    type: file\n    \
          inputs: [in]\n    path: {}\n    encoding: {{ codec: text }}\n    buffer: {{ type: disk, max_size: 1MiB }}\n",
@@ -294,8 +225,8 @@ fn a_stream_through_a_small_buffer_comes_out_as_it_went_in() {
         writeln!(all, "{number} {}", "x".repeat(number % 90)).unwrap();
         all
     });
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["run", file.to_str().unwrap(), "--no-admin"])
+    let mut child = tidegate("run")
+        .args([file.to_str().unwrap(), "--no-admin"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

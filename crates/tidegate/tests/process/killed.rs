@@ -1,75 +1,15 @@
 //! The program killed as by `kill -9`, and what was answered before: it is there, whole, and once it is gone nobody was told
 //! that it is safe.
 
-#![cfg(all(feature = "program", target_os = "linux"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 
-/// A folder of this test's own.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("killed").join(name);
-    drop(fs::remove_dir_all(&folder));
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
+use crate::child::{FILE, Program, folder, free_address, tidegate};
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// The program at work; killed when this is dropped.
-struct Program {
-    child: Child,
-    said: BufReader<ChildStderr>,
-}
-
-/// Runs `pipeline.yaml` in this folder; what it said, where it did not start.
-fn run(folder: &Path) -> Result<Program, String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["run", "pipeline.yaml", "--no-admin"])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut all = String::new();
-    while !all.contains("started:") {
-        if said.read_line(&mut all).unwrap() == 0 {
-            drop(child.wait());
-            return Err(all);
-        }
-    }
-    Ok(Program { child, said })
-}
-
-fn start(folder: &Path, pipeline: &str) -> Program {
-    fs::write(folder.join("pipeline.yaml"), pipeline).unwrap();
-    run(folder).unwrap_or_else(|said| panic!("{said}"))
-}
-
-impl Program {
-    /// Drains it; what it said since it started.
-    fn end(mut self) -> String {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
-        let mut said = String::new();
-        self.said.read_to_string(&mut said).unwrap();
-        said
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+/// Nobody looks at these runs.
+const ARGS: [&str; 1] = ["--no-admin"];
 
 /// Sends a request; the status of the answer.
 fn post(to: SocketAddr, body: &str) -> u16 {
@@ -84,12 +24,13 @@ fn post(to: SocketAddr, body: &str) -> u16 {
 fn what_is_answered_behind_a_torn_line_can_be_read() {
     let (folder, http) = (folder("torn"), free_address());
     fs::write(folder.join("out.log"), "{\"torn\":").unwrap();
-    let program = start(
+    let program = Program::start(
         &folder,
         &format!(
             "sources:\n  in: {{ type: http_server, address: '{http}', decoding: {{ codec: json }} }}\n\
              sinks:\n  out: {{ type: file, inputs: [in], path: out.log, encoding: {{ codec: json, only_fields: [id] }} }}\n"
         ),
+        &ARGS,
     );
     assert_eq!(post(http, "{\"id\":1}"), 200);
     assert_eq!(fs::read_to_string(folder.join("out.log")).unwrap(), "{\"id\":1}\n");
@@ -113,15 +54,15 @@ fn a_copy_of_a_file_that_is_killed_again_and_again_has_each_line_whole() {
     let pipeline = "memory: 128MiB\ndata_dir: .\nsources:\n  in: { type: file, include: [in.log], read_from: beginning }\nsinks:\n  \
          out: { type: file, inputs: [in], path: out.log, encoding: { codec: text }, batch: { max_bytes: 16MiB } }\n";
     let length = || fs::metadata(folder.join("out.log")).map_or(0, |about| about.len());
-    let mut program = start(&folder, pipeline);
+    let mut program = Program::start(&folder, pipeline, &ARGS);
     for _ in 0..8 {
         // Killed as soon as anything is written, which mostly is in the middle of it.
         let before = length();
-        while length() == before && program.child.try_wait().unwrap().is_none() && before < 12 << 20 {
+        while length() == before && program.runs() && before < 12 << 20 {
             std::hint::spin_loop();
         }
         drop(program);
-        program = run(&folder).unwrap_or_else(|said| panic!("{said}"));
+        program = Program::run(&folder, &ARGS).unwrap_or_else(|said| panic!("{said}"));
     }
     let whole: HashSet<String> = (0..LINES).map(line).collect();
     let found = || -> HashSet<String> {
@@ -141,13 +82,14 @@ fn a_copy_of_a_file_that_is_killed_again_and_again_has_each_line_whole() {
 #[test]
 fn a_repetition_of_what_is_on_its_way_is_not_called_safe() {
     let (folder, http, dead) = (folder("repeated"), free_address(), free_address());
-    let program = start(
+    let program = Program::start(
         &folder,
         &format!(
             "sources:\n  in: {{ type: http_server, address: '{http}', decoding: {{ codec: json }}, ack_timeout: 300ms }}\n\
              transforms:\n  once: {{ type: dedupe, inputs: [in], fields: {{ match: [id] }} }}\n\
              sinks:\n  out: {{ type: http, inputs: [once], uri: 'http://{dead}/', encoding: {{ codec: json }} }}\n"
         ),
+        &ARGS,
     );
     let answers: Vec<u16> = (0..3).map(|_| post(http, "{\"id\":1}")).collect();
     assert_eq!(answers, [503, 429, 429], "the first is not safe, and the others stand behind it");
@@ -159,12 +101,11 @@ fn positions_are_of_one_process_at_a_time() {
     let folder = folder("two");
     fs::write(folder.join("in.log"), "a\n").unwrap();
     let pipeline = "data_dir: data\nsources:\n  in: { type: file, include: [in.log] }\nsinks:\n  out: { type: blackhole, inputs: [in] }\n";
-    let first = start(&folder, pipeline);
-    let Err(said) = run(&folder) else { panic!("a second one runs") };
-    assert!(said.contains(&format!("process {} works with data/in already", first.child.id())), "{said}");
-    let explained =
-        Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["explain", "pipeline.yaml"]).current_dir(&folder).output();
+    let first = Program::start(&folder, pipeline, &ARGS);
+    let Err(said) = Program::run(&folder, &ARGS) else { panic!("a second one runs") };
+    assert!(said.contains(&format!("process {} works with data/in already", first.id())), "{said}");
+    let explained = tidegate("explain").arg(FILE).current_dir(&folder).output();
     assert!(explained.unwrap().status.success(), "a plan may be looked at while it runs");
     drop(first);
-    drop(run(&folder).unwrap_or_else(|said| panic!("the lock died with its process: {said}")));
+    drop(Program::run(&folder, &ARGS).unwrap_or_else(|said| panic!("the lock died with its process: {said}")));
 }

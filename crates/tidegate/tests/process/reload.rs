@@ -1,19 +1,17 @@
 //! The program reloads its pipeline under load: senders and receivers are outside of it and count for themselves.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-/// Far more than any step takes.
-const LONG: Duration = Duration::from_secs(120);
+use crate::child::{FILE, LONG, Program, folder, free_address};
+
+/// Metrics somewhere.
+const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
 /// Receives lines on any number of connections: for each record how often it came, and the mark that it had last.
 #[derive(Clone)]
@@ -97,70 +95,29 @@ impl Sender {
     }
 }
 
-struct Program {
-    child: Child,
-    said: BufReader<std::process::ChildStderr>,
-    file: PathBuf,
+/// The program at work, as a reload finds it.
+struct Reloading {
+    program: Program,
+    folder: PathBuf,
 }
 
-impl Program {
-    fn start(name: &str, text: &str) -> Self {
-        Self::start_with(name, text, &["--admin", "127.0.0.1:0"])
+impl Reloading {
+    fn start(name: &str, pipeline: &str, args: &[&str]) -> Self {
+        let folder = folder(name);
+        Self { program: Program::start(&folder, pipeline, args), folder }
     }
 
-    fn start_with(name: &str, text: &str, args: &[&str]) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("pipeline.yaml");
-        std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["run", file.to_str().unwrap()])
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let mut program = Self { child, said, file };
-        program.hear("started");
-        program
-    }
-
-    /// The first line from here on that has `words`.
-    fn hear(&mut self, words: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}:\n{all}");
-            if line.contains(words) {
-                return line;
-            }
-            all.push_str(&line);
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+    /// Writes the file anew and asks for a reload.
+    fn ask(&self, text: &str) {
+        std::fs::write(self.folder.join(FILE), text).unwrap();
+        self.program.signal("-HUP");
     }
 
     /// Writes the file anew, asks for a reload, and gives what is said of it.
     fn reload(&mut self, text: &str) -> String {
-        std::fs::write(&self.file, text).unwrap();
-        self.signal("-HUP");
-        self.hear("reload: ")
+        self.ask(text);
+        self.program.hear("reload: ")
     }
-
-    fn end(mut self) -> String {
-        self.signal("-TERM");
-        let mut said = String::new();
-        self.said.read_to_string(&mut said).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{said}");
-        said
-    }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn pipeline(from: SocketAddr, mark: u64, to: SocketAddr) -> String {
@@ -176,7 +133,7 @@ fn sinks_and_transforms_are_replaced_under_load_and_nothing_is_lost_repeated_or_
     let seen = Arc::default();
     let receivers = [Receiver::start(&seen), Receiver::start(&seen)];
     let from = free_address();
-    let mut program = Program::start("reload", &pipeline(from, 0, receivers[0].address));
+    let mut run = Reloading::start("reload", &pipeline(from, 0, receivers[0].address), &ADMIN);
     let sender = Sender::start(from);
     let mut wanted = 0;
     let mut more = || {
@@ -185,26 +142,26 @@ fn sinks_and_transforms_are_replaced_under_load_and_nothing_is_lost_repeated_or_
         wanted = seen.0.lock().unwrap().times.len() as u64;
     };
     more();
-    let heard = program.reload(&pipeline(from, 0, receivers[1].address));
+    let heard = run.reload(&pipeline(from, 0, receivers[1].address));
     assert!(heard.contains("1 sink replaced (out); 1 source, 1 transform untouched"), "{heard}");
     more();
-    let heard = program.reload(&pipeline(from, 1, receivers[1].address));
+    let heard = run.reload(&pipeline(from, 1, receivers[1].address));
     assert!(heard.contains("1 transform replaced (mark); 1 source, 1 sink untouched"), "{heard}");
     more();
-    let heard = program.reload("sources: { in: { type: sockets } }");
+    let heard = run.reload("sources: { in: { type: sockets } }");
     assert!(heard.contains("the pipeline goes on as it is"), "{heard}");
     more();
     for mark in 2..8 {
         let to = receivers[usize::try_from(mark % 2).unwrap()].address;
-        let heard = program.reload(&pipeline(from, mark, to));
+        let heard = run.reload(&pipeline(from, mark, to));
         assert!(heard.contains("1 transform replaced (mark), 1 sink replaced (out)"), "{heard}");
         more();
     }
-    let heard = program.reload(&pipeline(from, 7, receivers[1].address));
+    let heard = run.reload(&pipeline(from, 7, receivers[1].address));
     assert!(heard.contains("nothing has changed"), "{heard}");
     let (sent, _open) = sender.stop();
     wait_for(&seen, sent);
-    let said = program.end();
+    let said = run.program.end();
     assert!(said.contains("the ledger balances"), "{said}");
     let seen = seen.0.lock().unwrap();
     let repeated = seen.times.values().filter(|times| **times != 1).count();
@@ -218,16 +175,16 @@ fn a_new_graph_starts_the_pipeline_anew() {
     let seen = Arc::default();
     let receiver = Receiver::start(&seen);
     let from = free_address();
-    let mut program = Program::start("reload-anew", &pipeline(from, 0, receiver.address));
+    let mut run = Reloading::start("reload-anew", &pipeline(from, 0, receiver.address), &ADMIN);
     let branch = "  more: { type: blackhole, inputs: [mark] }\n";
-    let heard = program.reload(&(pipeline(from, 0, receiver.address) + branch));
+    let heard = run.reload(&(pipeline(from, 0, receiver.address) + branch));
     assert!(heard.contains("started anew: `more` is new"), "{heard}");
-    program.hear("started: 4 components");
+    run.program.hear("started: 4 components");
     let sender = Sender::start(from);
     wait_for(&seen, 1_000);
     let (sent, _open) = sender.stop();
     wait_for(&seen, sent);
-    assert!(program.end().contains("the ledger balances"));
+    assert!(run.program.end().contains("the ledger balances"));
 }
 
 /// A port that is taken, a path that cannot be written, a budget that is too small: found before anything is drained, so
@@ -237,7 +194,7 @@ fn what_cannot_be_had_is_refused_before_anything_that_runs_is_touched() {
     let seen = Arc::default();
     let receiver = Receiver::start(&seen);
     let from = free_address();
-    let mut program = Program::start("reload-refused", &pipeline(from, 0, receiver.address));
+    let mut run = Reloading::start("reload-refused", &pipeline(from, 0, receiver.address), &ADMIN);
     let sender = Sender::start(from);
     wait_for(&seen, 1_000);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -248,16 +205,15 @@ fn what_cannot_be_had_is_refused_before_anything_that_runs_is_touched() {
         (format!("memory: 100KiB\n{}", pipeline(from, 0, to)), "E0301"),
     ];
     for (text, code) in bad {
-        std::fs::write(&program.file, text).unwrap();
-        program.signal("-HUP");
-        program.hear(code);
-        program.hear("reload: what is new cannot be started");
+        run.ask(&text);
+        run.program.hear(code);
+        run.program.hear("reload: what is new cannot be started");
         let came = seen.0.lock().unwrap().times.len() as u64;
         wait_for(&seen, came + 1_000);
     }
     let (sent, _open) = sender.stop();
     wait_for(&seen, sent);
-    let said = program.end();
+    let said = run.program.end();
     assert!(said.contains("the ledger balances"), "{said}");
     assert!(seen.0.lock().unwrap().times.values().all(|times| *times == 1));
 }
@@ -276,7 +232,7 @@ fn shown(at: SocketAddr, row: &str) -> Option<f64> {
 fn a_reload_that_abandons_records_says_how_many_and_a_drain_says_how_it_stands() {
     let (from, dead, admin) = (free_address(), free_address(), free_address());
     let args = ["--admin", &admin.to_string(), "--drain-timeout", "1s"];
-    let mut program = Program::start_with("reload-abandons", &pipeline(from, 0, dead), &args);
+    let mut run = Reloading::start("reload-abandons", &pipeline(from, 0, dead), &args);
     let mut sender = TcpStream::connect(from).unwrap();
     for id in 0..100 {
         writeln!(sender, "{{\"id\":{id}}}").unwrap();
@@ -286,31 +242,31 @@ fn a_reload_that_abandons_records_says_how_many_and_a_drain_says_how_it_stands()
         thread::yield_now();
     }
     let text = format!("memory: 128MiB\n{}", pipeline(from, 0, dead));
-    let heard = program.reload(&text);
+    let heard = run.reload(&text);
     assert!(heard.contains("drained and started anew: the memory budget"), "{heard}");
-    let heard = program.hear("draining");
+    let heard = run.program.hear("draining");
     assert!(heard.contains("draining 100 records, at most 1 s"), "{heard}");
-    let heard = program.hear("WARN");
+    let heard = run.program.hear("WARN");
     assert!(heard.contains("100 records in flight, which are abandoned"), "{heard}");
     assert!(heard.contains("lost for good") && heard.contains("100 of `in`"), "{heard}");
-    program.hear("started: 3 components");
-    program.end();
+    run.program.hear("started: 3 components");
+    run.program.end();
 }
 
 #[test]
 fn a_second_signal_ends_a_drain_at_once() {
     let (from, dead, admin) = (free_address(), free_address(), free_address());
     let args = ["--admin", &admin.to_string(), "--drain-timeout", "1h"];
-    let mut program = Program::start_with("drain-stopped", &pipeline(from, 0, dead), &args);
+    let mut run = Reloading::start("drain-stopped", &pipeline(from, 0, dead), &args);
     let mut sender = TcpStream::connect(from).unwrap();
     writeln!(sender, "{{\"id\":1}}").unwrap();
     while shown(admin, "tidegate_source_in_flight_records{source=\"in\"}") != Some(1.0) {
         thread::yield_now();
     }
-    program.signal("-INT");
-    let heard = program.hear("draining");
+    run.program.signal("-INT");
+    let heard = run.program.hear("draining");
     assert!(heard.contains("draining 1 record, at most 3600 s; again"), "{heard}");
-    program.signal("-INT");
-    program.hear("stopped");
-    assert_eq!(program.child.wait().unwrap().code(), Some(1));
+    run.program.signal("-INT");
+    run.program.hear("stopped");
+    assert_eq!(run.program.code(), Some(1));
 }
