@@ -185,7 +185,7 @@ impl SegmentSurvey {
             let header = match segment::look(bytes, at, salt, self.end, durable) {
                 Found::Frame(header) => header,
                 Found::Damage { resume, header } => {
-                    self.damaged += header.first.saturating_sub(self.end.max(settled));
+                    self.damaged += header.follows().saturating_sub(self.end.max(settled));
                     at = resume;
                     header
                 }
