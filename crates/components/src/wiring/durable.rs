@@ -30,14 +30,18 @@ pub const BUFFERS: &str = "buffers";
 /// The folder of the log of a node.
 #[must_use]
 pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
-    // A name may have what is no name of a folder.
-    let escaped: String = node
-        .bytes()
-        .map(|byte| match byte {
-            b'/' | b'%' | 0 => format!("%{byte:02X}"),
-            byte => char::from(byte).to_string(),
-        })
-        .collect();
+    // A name may have what is no name of a folder, or is that of another one.
+    let is_special = matches!(node, "." | "..");
+    let mut escaped = String::with_capacity(node.len());
+    for letter in node.chars() {
+        match letter {
+            '/' => escaped.push_str("%2F"),
+            '%' => escaped.push_str("%25"),
+            '\0' => escaped.push_str("%00"),
+            '.' if is_special => escaped.push_str("%2E"),
+            letter => escaped.push(letter),
+        }
+    }
     data_dir.join(BUFFERS).join(escaped)
 }
 
@@ -45,7 +49,7 @@ pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
 #[must_use]
 pub fn node_of(folder: &str) -> String {
     // In this order: what was a percent sign in the name is the last to become one again.
-    folder.replace("%2F", "/").replace("%00", "\0").replace("%25", "%")
+    folder.replace("%2F", "/").replace("%2E", ".").replace("%00", "\0").replace("%25", "%")
 }
 
 /// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
@@ -112,10 +116,12 @@ mod tests {
         let folder = |name| folder_of(Path::new("d"), name);
         assert_eq!(folder("search"), Path::new("d/buffers/search"));
         assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
-        for name in ["search", "a/b", "a%2Fb", "%", "%25"] {
+        for name in ["search", "a/b", "a%2Fb", "%", "%25", "größe", "größe/2", "注文", ".", "..", "a.b"] {
             let folder = folder(name);
             assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
         }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
+        assert_eq!(folder("größe"), Path::new("d/buffers/größe"));
+        assert_eq!(folder(".."), Path::new("d/buffers/%2E%2E"));
     }
 }
