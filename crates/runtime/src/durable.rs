@@ -38,7 +38,7 @@ use tidegate_store::Disk;
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
 pub use self::view::{LogTrouble, LogView};
-pub use tidegate_store::{Counts, LogOptions, RealDisk, SegmentSurvey, Survey, SyncPolicy};
+pub use tidegate_store::{Counts, LogOptions, RealDisk, SegmentSurvey, Survey, SyncPolicy, WritePolicy};
 
 use self::shared::{Entrance, Hold, Shared};
 
@@ -77,6 +77,16 @@ impl<D: Disk> LogSpec<D> {
     #[must_use]
     pub fn drop_oldest(mut self, drops: bool) -> Self {
         self.drops_oldest = drops;
+        self
+    }
+
+    /// What downstream settles before it was written never is. Writing begins when what waits takes half of the log's
+    /// memory, when every sink of the pool waits, or when one has waited for so long; it ends when downstream has caught
+    /// up. `None`, and the default: everything is written first.
+    #[must_use]
+    pub fn write_under_pressure(mut self, wait: Option<Duration>) -> Self {
+        let policy = |wait| WritePolicy::UnderPressure { batches: UNDER_WAY, wait };
+        self.options = self.options.write(wait.map_or(WritePolicy::Always, policy));
         self
     }
 

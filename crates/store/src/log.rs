@@ -135,6 +135,12 @@ impl LogOptions {
         self
     }
 
+    /// Whether only what has to be is written.
+    #[must_use]
+    pub fn writes_under_pressure(&self) -> bool {
+        self.write != WritePolicy::Always
+    }
+
     /// At the latest this long after a reader settled, its cursor is made durable. What it settled since is read
     /// again after a crash.
     #[must_use]

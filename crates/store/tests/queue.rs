@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use common::{SECOND, World};
 use tidegate_store::{
-    Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, Survey, SyncPolicy, TooLong, Trouble, cursor,
+    Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, Survey, SyncPolicy, TooLong, Trouble,
+    cursor,
 };
 
 #[test]

@@ -195,7 +195,8 @@ impl<D: Disk> Committer<D> {
     fn begin(&mut self, entry: &Entry, now: u64) -> Result<(), Trouble> {
         self.buffer.clear();
         let needed = frame::frame_bytes(entry.payload.len());
-        self.active = Some(self.space.begin(&self.shared, self.options.segment, needed, self.follows.min(entry.first), now)?);
+        self.active =
+            Some(self.space.begin(&self.shared, self.options.segment, needed, self.follows.min(entry.first), now)?);
         Ok(())
     }
 

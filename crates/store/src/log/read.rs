@@ -57,12 +57,13 @@ pub struct Settler {
 
 impl Settler {
     /// Everything below `until` is settled: it will not be read again after a restart, once that is saved. Numbers
-    /// beyond what readers may see count as far as that, and those below what is settled change nothing. Does not block.
-    pub fn settle(&self, until: Seq) {
+    /// beyond what readers may see count as far as that, and those below what is settled change nothing. Says whether more is [safe](super::Appender::safe) now. Does not block.
+    pub fn settle(&self, until: Seq) -> bool {
         let mut state = self.shared.lock();
         let until = until.min(state.readable());
-        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return };
-        if until > cursor.next {
+        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return false };
+        let moves = until > cursor.next;
+        if moves {
             cursor.next = until;
             state.pass_settled();
             let had_to_save = state.must_save();
@@ -71,6 +72,7 @@ impl Settler {
                 self.shared.tell_committer(&mut state);
             }
         }
+        moves && state.settled() > state.durable
     }
 
     /// Every record below this number is settled, or was given up.

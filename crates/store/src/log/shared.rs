@@ -222,8 +222,7 @@ impl State {
             return;
         }
         let settled = self.settled();
-        while let Some(entry) =
-            self.pending.pop_front_if(|entry| entry.end() <= settled && entry.first >= self.writing)
+        while let Some(entry) = self.pending.pop_front_if(|entry| entry.end() <= settled && entry.first >= self.writing)
         {
             self.pending_bytes -= frame::frame_bytes(entry.payload.len());
             self.counts.passed += u64::from(entry.records);
