@@ -153,7 +153,7 @@ impl Pushback {
     }
 
     fn raised(&mut self, now: Time, bound: Bound) {
-        let every = if matches!(bound, Bound::Pace(_)) { 3.0 * RAISE_EVERY } else { RAISE_EVERY };
+        let every = if matches!(bound, Bound::Pace(_)) { 1.5 * RAISE_EVERY } else { RAISE_EVERY };
         let every = if self.raises >= 6 && matches!(bound, Bound::Ceiling(_)) { 1.0 } else { every };
         self.bound = bound;
         self.raises += 1;
@@ -193,7 +193,7 @@ impl Pushback {
                 Bound::Pace(self.accepts.rate(done.now).map_or(rate * 0.95, |seen| seen * 0.98).min(rate * 0.99))
             }
             Bound::None | Bound::Ceiling(_) | Bound::Away(_) if is_quota => {
-                Bound::Pace(self.accepts.rate(done.now).unwrap_or(1.0 / self.seconds()) * 0.95)
+                Bound::Pace(self.accepts.rate(done.now).unwrap_or(1.0 / self.seconds()) * 0.98)
             }
             Bound::None | Bound::Ceiling(_) | Bound::Away(_) => Bound::Ceiling(below),
         };
