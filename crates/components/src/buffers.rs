@@ -28,7 +28,12 @@ pub struct Stored<'a> {
 /// # Errors
 /// The directory cannot be read. That there is none is no error.
 pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(data_dir.join(BUFFERS)) {
+    names_in(&data_dir.join(BUFFERS))
+}
+
+/// The names of the nodes that have a folder in this one.
+pub(crate) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

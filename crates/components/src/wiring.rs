@@ -22,7 +22,8 @@ mod swap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
+pub use self::durable::{BUFFERS, FROM_DISK, LETTER_BOX, LETTERS, TO_DISK, folder_of, letters_folder, node_of};
+pub(crate) use self::durable::{log_counters, wall_nanos};
 pub use self::join::join;
 pub use self::layout::Layout;
 #[cfg(test)]

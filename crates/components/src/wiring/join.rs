@@ -26,7 +26,7 @@ pub fn join(builder: &PipelineBuilder, nodes: Vec<Node>, cx: &BuildContext) -> R
     let columns: Vec<Option<Columns>> = nodes.iter().map(|node| node.columns.clone()).collect();
     let names: Vec<Arc<str>> = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
     let mut parts = Parts { parts: Vec::new(), errors: Vec::new() };
-    let heads = parts.start_sinks(nodes, flows, &edges, cx);
+    let heads = parts.start_sinks(builder, nodes, flows, &edges, cx);
     for (at, flow) in heads {
         let flow = flow.named(&names[at]);
         if let Some(stage) = parts.stage_from(at, &edges) {
@@ -173,6 +173,7 @@ impl Parts {
     /// Starts the sinks and builds the transforms; gives the flows of the stages that begin with a transform.
     fn start_sinks(
         &mut self,
+        builder: &PipelineBuilder,
         nodes: Vec<Node>,
         flows: Vec<Option<EdgeFlow>>,
         edges: &Edges<'_>,
@@ -190,7 +191,8 @@ impl Parts {
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {
                     let dead_letters = node.dead_letters.as_ref().and_then(|letters| edges.named(letters));
-                    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters, encoding: Bytes::ZERO };
+                    let slot =
+                        SinkSlot { name: Arc::clone(&name), cx, builder, flow, dead_letters, encoding: Bytes::ZERO };
                     sink.start(slot).map(|()| Waiting::Done)
                 }
             };

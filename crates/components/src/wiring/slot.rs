@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_flow::{Bytes, Weight};
+use tidegate_runtime::durable::LogView;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
@@ -90,6 +91,7 @@ impl SourceSlot<'_> {
 pub struct SinkSlot<'a> {
     pub(super) name: Arc<str>,
     pub(super) cx: &'a BuildContext,
+    pub(super) builder: &'a PipelineBuilder,
     pub(super) flow: RowsFlow<EdgeInlet<Rows>>,
     pub(super) dead_letters: Option<&'a Port<Rows>>,
     pub(super) encoding: Bytes,
@@ -106,6 +108,12 @@ impl SinkSlot<'_> {
     #[must_use]
     pub fn context(&self) -> &BuildContext {
         self.cx
+    }
+
+    /// Lets whoever looks at the pipeline look at a log of the sink, under this name.
+    pub fn show_log(self, name: &str, view: LogView) -> Self {
+        self.builder.show_log(name, view);
+        self
     }
 
     /// Gives the sink larger batches, up to these limits.
