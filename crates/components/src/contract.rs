@@ -80,6 +80,12 @@ pub trait TransformConfig: Config {
         Vec::new()
     }
 
+    /// Whether it may refuse single records for good. `dead_letter` is for those; a transform that refuses none has no use
+    /// for it.
+    fn refuses_records(&self) -> bool {
+        false
+    }
+
     /// Makes the transform.
     ///
     /// # Errors

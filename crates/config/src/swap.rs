@@ -120,6 +120,9 @@ fn in_place(before: &PlanNode, after: &PlanNode) -> Result<(), String> {
         (Component::Sink(_), Component::Sink(_)) => {
             Err(format!("whether sources wait for {} is another", after.in_words()))
         }
+        (Component::Transform(_), Component::Transform(_)) if before.dead_letters.or(after.dead_letters).is_some() => {
+            Err(format!("{} has dead letters", after.in_words()))
+        }
         (Component::Transform(before), Component::Transform(now)) => {
             if before.outputs().is_empty() && now.outputs().is_empty() {
                 Ok(())

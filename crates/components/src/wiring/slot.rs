@@ -7,7 +7,7 @@ use tidegate_runtime::durable::LogView;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
-    BatchLimits, Chooser, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
+    BatchLimits, Chooser, LetterTray, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
 };
 
 use crate::Rows;
@@ -24,9 +24,15 @@ pub(super) enum End<'a> {
     Choice(Box<dyn Chooser<Rows>>, Vec<Option<&'a Port<Rows>>>),
 }
 
+/// A step under its name, and where what it refuses goes.
+pub(super) struct PlannedStep<'a> {
+    pub(super) step: NewStep<Rows>,
+    pub(super) letters: Option<(LetterTray<Rows>, &'a Port<Rows>)>,
+}
+
 /// The steps of a stage behind its inlet, and where its output goes.
 pub(super) struct Stage<'a> {
-    pub(super) steps: Vec<NewStep<Rows>>,
+    pub(super) steps: Vec<PlannedStep<'a>>,
     /// The name of the choice at the end, where that is a component of its own and no step.
     pub(super) choice: Option<Arc<str>>,
     pub(super) end: End<'a>,
@@ -35,10 +41,11 @@ pub(super) struct Stage<'a> {
 impl Stage<'_> {
     /// Completes a flow that was just begun.
     pub(super) fn complete<I: Inlet<Payload = Rows>>(self, flow: RowsFlow<I>) {
-        let flow = self
-            .steps
-            .into_iter()
-            .fold(flow, |flow, NewStep { name, step, holds }| flow.exchangeable(&name, step, holds, true));
+        let add = |flow: RowsFlow<I>, PlannedStep { step: NewStep { name, step, holds }, letters }| match letters {
+            Some((tray, port)) => flow.lettered(&name, step, &tray, port, holds),
+            None => flow.exchangeable(&name, step, holds, true),
+        };
+        let flow = self.steps.into_iter().fold(flow, add);
         let flow = match &self.choice {
             Some(name) => flow.choosing(name),
             None => flow,

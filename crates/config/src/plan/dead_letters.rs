@@ -6,7 +6,7 @@
 //! Where one of these is before a sink whose receiver may refuse records, such a queue is kept unless `dead_letter: false`
 //! says that it is not wanted. A transform has one only where the file says so.
 
-use tidegate_components::contract::BuildContext;
+use tidegate_components::contract::{BuildContext, TransformConfig};
 use tidegate_components::options::{Buffer, WhenFull};
 use tidegate_components::sinks::dead_letter_queue::LettersFull;
 use tidegate_components::wiring::LETTER_BOX;
@@ -45,6 +45,11 @@ fn has_key(kind: StageKind) -> bool {
 pub(super) fn check(drafts: &[Draft<'_>], cx: &BuildContext, problems: &mut Problems) {
     for draft in drafts.iter().filter(|draft| has_key(draft.declared.kind)) {
         let Some(node) = value(draft.declared.node) else { continue };
+        if let Some(Component::Transform(transform)) = &draft.component
+            && takes(node)
+        {
+            problems_of_transform(draft, &**transform, node.place, problems);
+        }
         match &node.value {
             Value::Bool(_) | Value::Null => {}
             Value::Text(text) => problems_of_name(drafts, draft, &text.string, node.place, problems),
@@ -55,6 +60,18 @@ pub(super) fn check(drafts: &[Draft<'_>], cx: &BuildContext, problems: &mut Prob
                 problems.push(problem.help("with true they go to a queue in the data directory: see `tidegate dlq`"));
             }
         }
+    }
+}
+
+fn problems_of_transform(draft: &Draft<'_>, transform: &dyn TransformConfig, place: Place, problems: &mut Problems) {
+    let what = draft.declared.in_words();
+    if !transform.refuses_records() {
+        let problem = Problem::new(Code::BadSetting, format!("{what} refuses no records, and has no dead letters"));
+        problems.push(problem.at(place, "").help("remove it"));
+    } else if transform.outputs().len() > 1 {
+        let title = format!("{what} says twice where the records go that it fails on");
+        let problem = Problem::new(Code::BadSetting, title).at(place, "");
+        problems.push(problem.help("remove `dead_letter`, or `reroute_dropped`"));
     }
 }
 
