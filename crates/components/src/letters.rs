@@ -15,11 +15,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tidegate_flow::{Meta, NackKind, Note, Time};
 use tidegate_record::{JsonText, Row, Timestamp};
-use tidegate_runtime::durable::{Marks, RealDisk, Renewal, Survey, batch_of};
+use tidegate_runtime::durable::{Marks, Renewal, Survey, batch_of};
 
 pub use self::marker::Marker;
 pub use self::replay::{Desk, Replay, Tally};
 pub use self::wish::Wish;
+pub use tidegate_runtime::durable::RealDisk;
 use crate::Rows;
 use crate::buffers;
 use crate::wiring::{BUFFERS, LETTERS, folder_of, letters_folder};
@@ -87,6 +88,14 @@ impl Stock {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Keeps pipelines from opening the log, for as long as what is returned lives.
+    ///
+    /// # Errors
+    /// A pipeline has it open ([`io::ErrorKind::WouldBlock`]), or the folder cannot be opened.
+    pub fn lock(&self) -> io::Result<RealDisk> {
+        RealDisk::at(&self.folder)
     }
 
     /// Shows the records that are neither settled nor done, the oldest first, for as long as `see` wants more. Nothing is

@@ -24,6 +24,7 @@ pub mod disk;
 pub mod frame;
 mod log;
 pub mod marks;
+pub mod repair;
 pub mod segment;
 mod survey;
 

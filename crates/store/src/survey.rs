@@ -11,6 +11,7 @@ use crate::cursor::{Cursors, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame;
 use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What the folder of a log holds.
@@ -74,7 +75,7 @@ impl Survey {
         let mut numbers = Vec::new();
         let mut slots = Vec::new();
         for name in disk.names()? {
-            if is_of_marks(&name) {
+            if is_of_marks(&name) || is_set_aside(&name) {
                 continue;
             }
             let Some(bytes) = size_of(disk, &name)? else { continue };

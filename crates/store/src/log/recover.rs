@@ -18,6 +18,7 @@ use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::Header as FrameHeader;
 use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What was found when a log was opened.
@@ -174,8 +175,8 @@ impl Files {
         let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
         let mut slots = Vec::new();
         let names = disk.names().map_err(failed("list the log's files"))?;
-        // Others write theirs meanwhile.
-        for name in names.into_iter().filter(|name| !is_of_marks(name)) {
+        // Others write theirs meanwhile; and what was set aside is nobody's.
+        for name in names.into_iter().filter(|name| !is_of_marks(name) && !is_set_aside(name)) {
             let file = disk.open(&name).map_err(failed("open a file of the log"))?;
             let size = file.size().map_err(failed("read the size of a file"))?;
             if NAMES.contains(&name.as_str()) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tidegate_components::letters::{self, Stock, Wish};
 use tidegate_config::nearest::did_you_mean;
 
+pub(super) use self::replay::{Goods, Passing};
 use super::Done;
 
 /// Look at dead letters, replay them, purge them, also while the pipeline that writes them runs.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate::Running;
 use tidegate_components::contract::{BuildContext, Depth};
-use tidegate_components::letters::{Desk, Marker, Replay as Source, Stock, Tally};
+use tidegate_components::letters::{Desk, Marker, RealDisk, Replay as Source, Stock, Tally};
 use tidegate_config::files::Files;
 use tidegate_config::replay::wire_from;
 use tidegate_config::words::grouped;
@@ -55,7 +55,7 @@ impl Replay {
             return Done::Wrong;
         };
         let Some(stock) = super::stock_of(&plan.settings.data_dir, &self.name) else { return Done::Wrong };
-        self.passing.run(&plan, &files, Goods { stock, name: self.name, what: "letters" })
+        self.passing.run(&plan, &files, Goods { stock, name: self.name, what: "letters", lock: None })
     }
 }
 
@@ -65,6 +65,8 @@ pub(in crate::cli) struct Goods {
     pub(in crate::cli) name: String,
     /// "letters", or "records".
     pub(in crate::cli) what: &'static str,
+    /// Keeps pipelines from opening the log meanwhile.
+    pub(in crate::cli) lock: Option<RealDisk>,
 }
 
 /// How many go where, and who gave them up.
@@ -87,6 +89,7 @@ impl Passing {
             _ => format!("those of {}: {error}", goods.name),
         })?;
         let Some((ways, until)) = self.ways(&goods)? else { return Ok(Done::Wrong) };
+        let ways = at_home(ways, &goods, plan);
         let meant: u64 = ways.values().sum();
         if let Some(lost) = ways.keys().find(|way| self.to.is_none() && way.as_ref().is_none_or(|to| plan.node(to).is_none())) {
             let who = lost.as_deref().map_or("nobody".to_owned(), |node| format!("`{node}`, which is not in the file,"));
@@ -100,7 +103,7 @@ impl Passing {
         let mut sound = true;
         for origin in ways.into_keys() {
             let to = self.to.clone().or_else(|| origin.clone()).unwrap_or_default();
-            let origin = if self.to.is_some() { None } else { origin };
+            let origin = if self.to.is_some() || goods.lock.is_some() { None } else { origin };
             let pass = Pass { plan, files, goods: &goods, to, origin, until, desk: &desk };
             match runtime.block_on(self.pass(pass))? {
                 Ended::Wrong => return Ok(Done::Wrong),
@@ -116,6 +119,7 @@ impl Passing {
         let tally = desk.tally();
         term::print(&ledger(&goods, meant, &tally));
         desk.save().map_err(|error| format!("what was delivered could not be marked: {error}; it is delivered again"))?;
+        drop(goods.lock);
         if let Some(marker) = desk.into_marker() {
             marker.give_back().map_err(|error| format!("the space could not be given back: {error}"))?;
         }
@@ -183,6 +187,14 @@ impl Passing {
             (false, false) => Ended::Well,
         })
     }
+}
+
+/// What nobody gave up, as in a buffer, goes to the component of its name, where there is one.
+fn at_home(ways: Ways, goods: &Goods, plan: &Plan) -> Ways {
+    if goods.what == "records" && plan.node(&goods.name).is_some() && !ways.is_empty() {
+        return Ways::from([(Some(goods.name.clone()), ways.values().sum())]);
+    }
+    ways
 }
 
 /// One run, for the letters that go to one component.
