@@ -10,6 +10,7 @@ mod wish;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,10 +21,10 @@ use tidegate_runtime::durable::{Marks, Renewal, Survey, batch_of};
 pub use self::marker::Marker;
 pub use self::replay::{Desk, Replay, Tally};
 pub use self::wish::Wish;
-pub use tidegate_runtime::durable::RealDisk;
 use crate::Rows;
 use crate::buffers;
-use crate::wiring::{BUFFERS, LETTERS, folder_of, letters_folder};
+use crate::wiring::{BUFFERS, LETTERS, folder_of, letters_folder, wall_nanos};
+pub use tidegate_runtime::durable::RealDisk;
 
 /// The log of one dead letter queue, or of one buffer.
 #[derive(Clone, Debug)]
@@ -69,7 +70,10 @@ impl Stock {
     /// # Errors
     /// There are none.
     pub fn of_letters(data_dir: &Path, name: &str) -> io::Result<Self> {
-        Self::at(letters_folder(data_dir, name), &format!("{} has no dead letters of `{name}`", shown(data_dir, LETTERS)))
+        Self::at(
+            letters_folder(data_dir, name),
+            &format!("{} has no dead letters of `{name}`", shown(data_dir, LETTERS)),
+        )
     }
 
     /// The buffer of a component.
@@ -121,9 +125,8 @@ impl Stock {
             let stored = Timestamp::from_unix_nanos(i64::try_from(header.time).unwrap_or(i64::MAX));
             let numbered = (header.first..).zip(rows.iter());
             let mut waiting = numbered.filter(|(number, _)| *number >= settled && !marks.is_done(*number));
-            waiting.all(|(number, row)| {
-                see(&Letter { number, stored, meta: &meta, renewal: marks.renewal(number), row })
-            })
+            waiting
+                .all(|(number, row)| see(&Letter { number, stored, meta: &meta, renewal: marks.renewal(number), row }))
         })?;
         Ok(Looked { survey, unknown })
     }
@@ -175,6 +178,13 @@ impl Letter<'_> {
     pub fn last(&self) -> Timestamp {
         let of_note = || self.note().map_or(self.stored, |note| day(note.at));
         self.renewal.map_or_else(of_note, |renewal| from_nanos(renewal.at))
+    }
+
+    /// How long ago it was last refused.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let last = u64::try_from(self.last().unix_nanos()).unwrap_or(0);
+        Duration::from_nanos(wall_nanos().saturating_sub(last))
     }
 
     /// The record byte for byte, as a JSON text under the key `text`, or where it is no UTF-8 under `base64`.

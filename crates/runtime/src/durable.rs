@@ -40,7 +40,9 @@ pub use self::source::{LogPosition, LogSource};
 pub use self::view::{LogTrouble, LogView};
 pub use tidegate_store::marks::MARKS_LOCK;
 pub use tidegate_store::repair::{Mend, Repaired, repair};
-pub use tidegate_store::{Counts, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy};
+pub use tidegate_store::{
+    Counts, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy,
+};
 
 use self::shared::{Entrance, Hold, Shared};
 

@@ -115,7 +115,8 @@ async fn poisoned(poison: bool) -> (Duration, u32, u64) {
     let builder = Pipeline::builder("poisoned").batch(Weight::new(256, kib(64).get()));
     let asked = Arc::new(AtomicU32::new(0));
     let sinks = (0..8).map(|_| Poisoned { poison, asked: Arc::clone(&asked) }).collect();
-    let flow = builder.source("count", source::iter(0..100_000_u64)).throttle(ThrottleSpec::shape(20_000.0)).edge("to-out");
+    let flow =
+        builder.source("count", source::iter(0..100_000_u64)).throttle(ThrottleSpec::shape(20_000.0)).edge("to-out");
     flow.sink_pool("out", sinks, SinkOptions::default());
     let began = Instant::now();
     let report = balanced(builder.build().unwrap().start().wait().await);

@@ -64,16 +64,25 @@ impl fmt::Display for Mend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherVersion { file, version } => {
-                write!(f, "{file} is of version {version} of the format, and kept the log shut: set aside as {file}{ASIDE}")
+                write!(
+                    f,
+                    "{file} is of version {version} of the format, and kept the log shut: set aside as {file}{ASIDE}"
+                )
             }
             Self::Unreadable { file } => write!(f, "nothing can be read of {file}: set aside as {file}{ASIDE}"),
             Self::Damaged { file, gone, whole } => {
                 write!(f, "{gone} records of {file} are damaged and gone; its other {whole} stay")
             }
             Self::Cursors { files, from } => {
-                write!(f, "{} cannot be read: set aside, and made anew; reading begins at record {from}", files.join(", "))
+                write!(
+                    f,
+                    "{} cannot be read: set aside, and made anew; reading begins at record {from}",
+                    files.join(", ")
+                )
             }
-            Self::Tail { gone } => write!(f, "the end of the newest segment is cut off; {gone} records had been durable"),
+            Self::Tail { gone } => {
+                write!(f, "the end of the newest segment is cut off; {gone} records had been durable")
+            }
         }
     }
 }
@@ -131,13 +140,7 @@ pub fn repair<D: Disk>(disk: D, reader: &str, dry_run: bool, now: u64) -> io::Re
 }
 
 /// Opens the log, which cuts its tail off and makes its cursors, and closes it.
-fn settle_down<D: Disk>(
-    disk: D,
-    survey: &Survey,
-    reader: &str,
-    now: u64,
-    repaired: &mut Repaired,
-) -> io::Result<()> {
+fn settle_down<D: Disk>(disk: D, survey: &Survey, reader: &str, now: u64, repaired: &mut Repaired) -> io::Result<()> {
     let size = survey.segments.iter().map(|segment| segment.size).max().unwrap_or(0);
     let options = LogOptions::new(size.saturating_mul(8)).segment_bytes(size).identity(survey.log.unwrap_or(now));
     let log = Log::open(disk, options, &[reader], now).map_err(|error| match error {

@@ -168,10 +168,13 @@ impl Survey {
 
     /// A segment ends where the next one begins; what is missing before that had been durable.
     fn find_gaps(&mut self) {
-        let firsts: Vec<Seq> = self.segments.iter().map(|segment| segment.first).collect();
+        // Of a segment of another version nothing is known: it is a gap of the one before.
+        let known = |segment: &&SegmentSurvey| segment.unknown_version.is_none();
+        let firsts: Vec<Seq> = self.segments.iter().filter(known).map(|segment| segment.first).collect();
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
         let settled = self.settled();
-        for (at, segment) in self.segments.iter_mut().enumerate() {
+        let segments = self.segments.iter_mut().filter(|segment| segment.unknown_version.is_none());
+        for (at, segment) in segments.enumerate() {
             // A later segment may hold the same records anew, where this one was left because the disk had failed.
             let next = firsts.get(at + 1).copied().unwrap_or(durable).max(settled);
             segment.damaged += next.saturating_sub(segment.end.max(settled));

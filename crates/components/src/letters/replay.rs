@@ -133,7 +133,11 @@ impl Desk {
             tally.given_back += 1;
         } else {
             marker.done(number);
-            if count(Outcome::Filtered) || count(Outcome::Absorbed) { tally.filtered += 1 } else { tally.delivered += 1 }
+            if count(Outcome::Filtered) || count(Outcome::Absorbed) {
+                tally.filtered += 1
+            } else {
+                tally.delivered += 1
+            }
         }
     }
 
@@ -208,6 +212,8 @@ type Piece = VecDeque<(u64, Rows)>;
 struct ReplaySource {
     replay: Option<Replay>,
     desk: Desk,
+    /// What reads them from disk, until it is begun.
+    reading: Option<Companion>,
     pieces: Option<mpsc::Receiver<io::Result<Piece>>>,
     current: Piece,
     /// Letters that were handed on and have no watch yet.
@@ -217,7 +223,7 @@ struct ReplaySource {
 impl ReplaySource {
     fn new(replay: Replay) -> Self {
         let desk = replay.desk.clone();
-        Self { replay: Some(replay), desk, pieces: None, current: Piece::new(), unwatched: VecDeque::new() }
+        Self { replay: Some(replay), desk, reading: None, pieces: None, current: Piece::new(), unwatched: VecDeque::new() }
     }
 }
 
@@ -257,15 +263,17 @@ impl Source for ReplaySource {
         let Some(replay) = self.replay.take() else { return };
         let (to, pieces) = mpsc::channel(PIECES);
         self.pieces = Some(pieces);
-        drop(tokio::task::spawn_blocking(move || read(replay, &to)));
+        // A panic in it ends the letters; those that were not read stay.
+        self.reading = Some(Box::pin(async move { drop(blocking(move || read(replay, &to)).await) }));
     }
 
     fn committer(&mut self) -> NoCommit {
         NoCommit
     }
 
-    fn companion(&mut self, closing: Intake) -> Option<Companion> {
-        Some(Box::pin(self.desk.clone().attend(closing)))
+    fn companions(&mut self, closing: &Intake) -> Vec<Companion> {
+        let attending: Companion = Box::pin(self.desk.clone().attend(closing.clone()));
+        self.reading.take().into_iter().chain([attending]).collect()
     }
 
     async fn ready(&mut self) -> Result<Readiness, Cause> {

@@ -38,12 +38,7 @@ pub const KIND: SinkKind = SinkKind::of::<DeadLetterQueue>(
     EXAMPLE,
 )
 .page(page!("dead_letter_queue.rs"))
-.counts(&[
-    "buffer_expired_records",
-    "buffer_dropped_records",
-    "buffer_damaged_records",
-    "buffer_disk_failures",
-]);
+.counts(&["buffer_expired_records", "buffer_dropped_records", "buffer_damaged_records", "buffer_disk_failures"]);
 
 const EXAMPLE: &str = "\
 type: dead_letter_queue

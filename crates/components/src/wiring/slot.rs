@@ -7,7 +7,8 @@ use tidegate_runtime::durable::LogView;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
-    BatchLimits, Chooser, LetterTray, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
+    BatchLimits, Chooser, LetterTray, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source,
+    SourceOptions,
 };
 
 use crate::Rows;

@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use crate::world::{Folder, Objects, Plug, World, node, sink_part, wire};
 
 /// In the order of the list.
-pub(crate) const CHECKED: &[&str] = &["blackhole", "console", "dead_letter_queue", "dead_letters", "file", "http", "socket"];
+pub(crate) const CHECKED: &[&str] =
+    &["blackhole", "console", "dead_letter_queue", "dead_letters", "file", "http", "socket"];
 
 fn declared(kind: &str) -> Vec<String> {
     let kind = SINKS.iter().find(|known| known.name == kind).unwrap();

@@ -45,11 +45,7 @@ impl<P: Payload> Attempt<P> {
     pub(super) fn is_split_untried(&self) -> bool {
         match self.known {
             Known::Culprit | Known::LikeTheFirst(_) => self.batch.records() > 1,
-            Known::Whole
-            | Known::Part
-            | Known::FirstHalf
-            | Known::SecondHalf
-            | Known::BehindTheFirst(_) => false,
+            Known::Whole | Known::Part | Known::FirstHalf | Known::SecondHalf | Known::BehindTheFirst(_) => false,
         }
     }
 
@@ -89,6 +85,7 @@ pub(super) fn culprit_is_here<P>(line: &mut [Attempt<P>]) {
 pub(super) fn among_others(nack: &Nack, others: u32) -> Nack {
     Nack {
         kind: nack.kind,
-        cause: format!("{} (with its batch; the last {others} records tried alone were refused too)", nack.cause).into(),
+        cause: format!("{} (with its batch; the last {others} records tried alone were refused too)", nack.cause)
+            .into(),
     }
 }

@@ -127,7 +127,8 @@ impl RemapStep {
                 Treatment::Keep => {}
                 Treatment::Drop if reason == "abort" => self.edits.filter(number(*at)),
                 Treatment::Letter if reason == "abort" => {
-                    self.edits.refuse(number(*at), Nack::permanent(format!("the program aborted on this record: {message}")));
+                    self.edits
+                        .refuse(number(*at), Nack::permanent(format!("the program aborted on this record: {message}")));
                 }
                 Treatment::Drop | Treatment::Letter => {
                     let cause = format!("the program failed on this record: {message}");

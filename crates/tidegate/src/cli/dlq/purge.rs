@@ -1,7 +1,6 @@
 //! `tidegate dlq purge`.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::time::SystemTime;
 
 use tidegate_components::letters::{Letter, Marker, Stock, Wish};
 use tidegate_components::value::Period;
@@ -29,7 +28,10 @@ impl Purge {
         match self.purge(&stock, wish.as_mut()) {
             Ok(done) => done,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                eprintln!("tidegate: another process replays or purges the letters of {}; wait for it", self.which.name);
+                eprintln!(
+                    "tidegate: another process replays or purges the letters of {}; wait for it",
+                    self.which.name
+                );
                 Done::Failed
             }
             Err(error) => {
@@ -41,12 +43,11 @@ impl Purge {
 
     fn purge(&self, stock: &Stock, mut wish: Option<&mut Wish>) -> io::Result<Done> {
         let mut marker = Marker::of(stock)?;
-        let before = self.older_than.map(|age| before_now(age));
         let mut meant = Vec::new();
         let mut all = 0_u64;
         stock.look(|letter: &Letter<'_>| {
             all += 1;
-            let is_old = before.is_none_or(|before| letter.last().unix_nanos() < before);
+            let is_old = self.older_than.is_none_or(|age| letter.age() > age.get());
             if is_old && wish.as_mut().is_none_or(|wish| wish.matches(letter)) {
                 meant.push(letter.number);
             }
@@ -78,11 +79,4 @@ fn confirmed(count: u64, all: u64, name: &str) -> io::Result<bool> {
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
-}
-
-/// In nanoseconds since 1970.
-fn before_now(age: Period) -> i64 {
-    let then = SystemTime::now().checked_sub(age.get()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -91,8 +91,11 @@ impl Passing {
         let Some((ways, until)) = self.ways(&goods)? else { return Ok(Done::Wrong) };
         let ways = at_home(ways, &goods, plan);
         let meant: u64 = ways.values().sum();
-        if let Some(lost) = ways.keys().find(|way| self.to.is_none() && way.as_ref().is_none_or(|to| plan.node(to).is_none())) {
-            let who = lost.as_deref().map_or("nobody".to_owned(), |node| format!("`{node}`, which is not in the file,"));
+        if let Some(lost) =
+            ways.keys().find(|way| self.to.is_none() && way.as_ref().is_none_or(|to| plan.node(to).is_none()))
+        {
+            let who =
+                lost.as_deref().map_or("nobody".to_owned(), |node| format!("`{node}`, which is not in the file,"));
             eprintln!("tidegate: {who} gave up some of these {}: say --to NODE", goods.what);
             return Ok(Done::Wrong);
         }
@@ -118,7 +121,8 @@ impl Passing {
         runtime.shutdown_timeout(Duration::from_secs(1));
         let tally = desk.tally();
         term::print(&ledger(&goods, meant, &tally));
-        desk.save().map_err(|error| format!("what was delivered could not be marked: {error}; it is delivered again"))?;
+        desk.save()
+            .map_err(|error| format!("what was delivered could not be marked: {error}; it is delivered again"))?;
         drop(goods.lock);
         if let Some(marker) = desk.into_marker() {
             marker.give_back().map_err(|error| format!("the space could not be given back: {error}"))?;
