@@ -119,7 +119,9 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
     fn open(&mut self, cx: SinkContext) {
         self.entrance.charge(&cx.holding, self.held);
         self.given = Some((cx.holding, cx.clock, cx.due));
-        self.entrance.hold.shared.start();
+        if !self.entrance.opens_late {
+            self.entrance.hold.shared.start();
+        }
     }
 
     fn begin(&mut self) {
@@ -131,6 +133,9 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
         let (mut end, mut refused) = (None, Vec::new());
         let turn = self.turn.take().unwrap_or_else(|| self.entrance.turns.take());
         turn.comes().await;
+        if self.entrance.opens_late {
+            self.entrance.hold.shared.start();
+        }
         let log = self.appender().await?;
         // The next part is the last one.
         let mut parts: Vec<Range<u32>> = std::iter::once(0..records).collect();

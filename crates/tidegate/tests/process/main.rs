@@ -7,5 +7,6 @@
 mod child;
 mod durable;
 mod killed;
+mod letters;
 mod refused;
 mod reload;
