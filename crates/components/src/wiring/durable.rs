@@ -44,21 +44,27 @@ pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
     data_dir.join(LETTERS).join(escaped(node.strip_suffix(LETTER_BOX).unwrap_or(node)))
 }
 
+/// A name may have what is no name of a folder, or is that of another one.
 fn escaped(node: &str) -> String {
-    // A name may have what is no name of a folder.
-    node.chars()
-        .map(|c| match c {
-            '/' | '%' | '\0' => format!("%{:02X}", u32::from(c)),
-            c => c.to_string(),
-        })
-        .collect()
+    let is_special = matches!(node, "." | "..");
+    let mut escaped = String::with_capacity(node.len());
+    for letter in node.chars() {
+        match letter {
+            '/' => escaped.push_str("%2F"),
+            '%' => escaped.push_str("%25"),
+            '\0' => escaped.push_str("%00"),
+            '.' if is_special => escaped.push_str("%2E"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 /// The node whose log has a folder of this name.
 #[must_use]
 pub fn node_of(folder: &str) -> String {
     // In this order: what was a percent sign in the name is the last to become one again.
-    folder.replace("%2F", "/").replace("%00", "\0").replace("%25", "%")
+    folder.replace("%2F", "/").replace("%2E", ".").replace("%00", "\0").replace("%25", "%")
 }
 
 /// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
@@ -126,12 +132,14 @@ mod tests {
         let folder = |name| folder_of(Path::new("d"), name);
         assert_eq!(folder("search"), Path::new("d/buffers/search"));
         assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
-        for name in ["search", "a/b", "a%2Fb", "%", "%25"] {
+        for name in ["search", "a/b", "a%2Fb", "%", "%25", "größe", "größe/2", "注文", ".", "..", "a.b"] {
             let folder = folder(name);
             assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
         }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
         assert_eq!(letters_folder(Path::new("d"), "a/b.dead_letters"), Path::new("d/dead_letters/a%2Fb"));
         assert_eq!(letters_folder(Path::new("d"), "box"), Path::new("d/dead_letters/box"));
+        assert_eq!(folder("größe"), Path::new("d/buffers/größe"));
+        assert_eq!(folder(".."), Path::new("d/buffers/%2E%2E"));
     }
 }
