@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! TIDEGATE_CRASH_AT=POINT[:N][:before]   SIGKILL to itself at the Nth (1) of: append, sync, ack, cursor, unlink, roll;
-//!                                        after it, or before it (an append: in the middle of it)
+//!                                        after it, or before it (an append: in the middle of it;
+//!                                        an ack has no sides)
 //! TIDEGATE_CRASH_WHEN=PATH               those are counted only while this file exists
 //! TIDEGATE_SYNC_DELAY=2ms                each sync of a log takes so much longer
 //! TIDEGATE_CLOCK_SHIFT=-1h[@500ms]       the time of day is wrong by so much, from so long after the start on
@@ -13,7 +14,7 @@
 //! `ack` the moment at which the stage that appends is told so, `cursor` a save of how far the readers are, `roll` a new
 //! segment, `unlink` one that is given up.
 //!
-//! It is one for the whole process, and the only thing here that is (ADR 0012): a rehearsal kills processes.
+//! It is one for the whole process, and the only thing here that is (ADR 0014): a rehearsal kills processes.
 
 mod disk;
 
@@ -146,9 +147,11 @@ impl Death {
     }
 }
 
-/// Who appended was told that more is durable.
+/// Who appended was told that more is durable: there is no side to it.
 pub(crate) fn acked() {
-    pass(Point::Ack).at(Death::After);
+    if pass(Point::Ack) != Death::Never {
+        die();
+    }
 }
 
 /// As by `kill -9`: nothing is flushed, and nobody is told.

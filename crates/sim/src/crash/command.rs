@@ -100,11 +100,14 @@ pub fn run(options: &Options, mut say: impl FnMut(&str)) -> bool {
     if !options.json {
         say(&format!("{}\n", report::HEAD));
     }
+    // A process in a namespace of its own begins in another folder.
+    let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let (program, scratch) = (whole(&options.program), whole(&options.scratch));
     let (mut verdicts, mut left_out) = (Vec::<Verdict>::new(), Vec::new());
     let mut is_well = true;
     for seed in seeds {
         let round = Round::draw(seed);
-        match round::play(&round, &options.program, &options.scratch) {
+        match round::play(&round, &program, &scratch) {
             Ok(verdict) => {
                 say(&if options.json { report::object(&verdict) } else { report::line(&verdict) });
                 is_well &= verdict.broken.is_empty();

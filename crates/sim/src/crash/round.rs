@@ -24,9 +24,9 @@ const BURST: u64 = 60_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that a point of a log is waited for.
 const POINT: Duration = Duration::from_secs(15);
-/// Bytes of the small disk, and what is taken of it.
-const SMALL_DISK: u64 = 4 << 20;
-const FILLER: usize = 2 << 20;
+/// Bytes of the small disk, and what is taken of it for a while: it has room for a log, but not at once.
+const SMALL_DISK: u64 = 10 << 20;
+const FILLER: usize = 8 << 20;
 
 /// What came of a round, as it was seen.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,9 @@ pub(super) fn play(round: &Round, program: &Path, scratch: &Path) -> Result<judg
     let data = folder.join("data");
     std::fs::create_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
     let ground = if round.fault == Fault::Full { Ground::small(&data, SMALL_DISK)? } else { Ground::here() };
+    if round.fault == Fault::Full {
+        ground.fill(FILLER)?;
+    }
     let book = Arc::new(Mutex::new(Book::new(now())));
     let sink = match round.case.sink {
         End::Http => Sink::http(&book)?,
@@ -161,7 +164,7 @@ impl Stage<'_> {
             Fault::Frozen => self.sink.set(Mode::Frozen),
             Fault::Broken => self.sink.set(Mode::Broken),
             Fault::Refusing => self.sink.set(Mode::Refusing),
-            Fault::Full => return self.fill_the_disk(program),
+            Fault::Full => return self.wait_for_a_full_disk(program),
             Fault::At(_) => return self.reach_the_point(program),
         }
         if self.round.case.sink != End::File {
@@ -184,9 +187,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The disk is full, which is said; then there is space, and it goes on, while the sink is frozen still.
-    fn fill_the_disk(&mut self, program: &mut Program) -> Result<(), String> {
-        self.ground.fill(FILLER)?;
+    /// The disk comes to be full, which is said; then there is space, and it goes on, while the sink is frozen still.
+    fn wait_for_a_full_disk(&mut self, program: &mut Program) -> Result<(), String> {
         let mut words = String::new();
         let is_said = |words: &mut String, program: &Program| {
             let Some((status, body)) = program.progress() else { return false };
