@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
-use tidegate_store::Disk;
 
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
@@ -41,7 +40,7 @@ pub use self::view::{LogTrouble, LogView};
 pub use tidegate_store::marks::MARKS_LOCK;
 pub use tidegate_store::repair::{Mend, Repaired, repair};
 pub use tidegate_store::{
-    Counts, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy,
+    Counts, Disk, DiskFile, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy,
     WritePolicy,
 };
 

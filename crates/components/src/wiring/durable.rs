@@ -15,6 +15,7 @@ use crate::Rows;
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Meters};
 use crate::options::{Buffer, WhenFull};
+use crate::rehearsal::{self, RehearsedDisk};
 
 /// Behind the name of a node: the edge before its log, and the stage that appends to it.
 pub const TO_DISK: &str = ".to_disk";
@@ -77,7 +78,7 @@ pub(super) fn put_log(
     cx: &BuildContext,
 ) {
     let folder = folder_of(&cx.data_dir, &node.name);
-    let spec = LogSpec::new(move || RealDisk::at(&folder), buffer.log(), wall_nanos)
+    let spec = LogSpec::new(move || RealDisk::at(&folder).map(RehearsedDisk), buffer.log(), wall_nanos)
         .drop_oldest(buffer.when_full == WhenFull::DropOldest)
         .on_counts(log_counters(&node.name, &cx.meters));
     let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
@@ -89,7 +90,7 @@ pub(super) fn put_log(
         sinks,
         options,
     );
-    let options = SourceOptions::new(source).holding(LogSource::<Rows, RealDisk>::HOLDING);
+    let options = SourceOptions::new(source).holding(LogSource::<Rows, RehearsedDisk<RealDisk>>::HOLDING);
     builder.boxed_source(&format!("{}{FROM_DISK}", node.name), options).to(behind);
 }
 
@@ -114,7 +115,12 @@ pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Coun
         counter("buffer_disk_failures"),
     ];
     let mut seen = [0; 4];
+    let mut durable = None;
     move |counts| {
+        // What was durable when the log was opened nobody waited for.
+        if durable.replace(counts.durable).is_some_and(|before| before < counts.durable) {
+            rehearsal::acked();
+        }
         let now = [counts.expired, counts.dropped, counts.damaged, counts.failures];
         for ((counter, now), seen) in counters.iter().zip(now).zip(&mut seen) {
             counter.add(now.saturating_sub(*seen));
