@@ -72,7 +72,7 @@ impl Stored for Rows {
                 Some(_) if id == next => NEXT_ID,
                 Some(_) => OWN_ID,
             };
-            out.push(u8::from(row.form() == Form::Object) * OBJECT | flag);
+            out.push(if row.form() == Form::Object { OBJECT | flag } else { flag });
             out.extend_from_slice(&number.to_le_bytes());
             if let (Some(place), Some(id), OWN_ID) = (place, id, flag) {
                 out.extend_from_slice(&place.to_le_bytes());

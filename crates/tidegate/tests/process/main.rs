@@ -7,5 +7,6 @@
 mod child;
 mod durable;
 mod killed;
+mod once;
 mod refused;
 mod reload;
