@@ -223,7 +223,14 @@ struct ReplaySource {
 impl ReplaySource {
     fn new(replay: Replay) -> Self {
         let desk = replay.desk.clone();
-        Self { replay: Some(replay), desk, reading: None, pieces: None, current: Piece::new(), unwatched: VecDeque::new() }
+        Self {
+            replay: Some(replay),
+            desk,
+            reading: None,
+            pieces: None,
+            current: Piece::new(),
+            unwatched: VecDeque::new(),
+        }
     }
 }
 
