@@ -3,7 +3,7 @@
 //!
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
-//! * [`buffers`]: buffers on disk, looked at while nobody or somebody uses them.
+//! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
@@ -14,6 +14,7 @@ pub mod wiring;
 
 pub mod buffers;
 pub mod columns;
+pub mod letters;
 pub mod options;
 pub mod value;
 
@@ -58,6 +59,7 @@ pub static TRANSFORMS: &[TransformKind] = &[
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
     sinks::console::KIND,
+    sinks::dead_letter_queue::KIND,
     sinks::dead_letters::KIND,
     sinks::file::KIND,
     sinks::http::KIND,
