@@ -23,6 +23,8 @@ pub mod cursor;
 pub mod disk;
 pub mod frame;
 mod log;
+pub mod marks;
+pub mod repair;
 pub mod segment;
 mod survey;
 
@@ -32,6 +34,7 @@ pub use log::{
     Settler, SyncPolicy, TooLong, Trouble, WritePolicy,
 };
 
+pub use marks::{Marks, Renewal};
 pub use survey::{SegmentSurvey, Survey};
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.

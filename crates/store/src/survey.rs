@@ -11,6 +11,8 @@ use crate::Seq;
 use crate::cursor::{Cursors, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame;
+use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What the folder of a log holds.
@@ -18,6 +20,8 @@ use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 pub struct Survey {
     /// The newest cursors that are whole.
     pub cursors: Option<Cursors>,
+    /// The identity of the log, as its cursors or its segments say.
+    pub log: Option<u64>,
     /// How many of the two cursor files are whole.
     pub whole_slots: usize,
     /// The segments, in order.
@@ -69,7 +73,8 @@ impl Survey {
     }
 
     /// As [`of`](Self::of), and shows every whole frame with its payload to `see`, in order, until that wants no more: then
-    /// nothing further is looked at, and the survey is of the segments up to there. Frames of segments that were left because the disk had failed, and were written anew, are shown once.
+    /// nothing further is looked at, and the survey is of the segments up to there. Frames of segments that were left
+    /// because the disk had failed, and were written anew, are shown once.
     ///
     /// # Errors
     /// The disk fails.
@@ -78,6 +83,9 @@ impl Survey {
         let mut numbers = Vec::new();
         let mut slots = 0;
         for name in disk.names()? {
+            if is_of_marks(&name) || is_set_aside(&name) {
+                continue;
+            }
             let Some(bytes) = size_of(disk, &name)? else { continue };
             survey.disk_bytes += bytes;
             if NAMES.contains(&name.as_str()) {
@@ -142,6 +150,7 @@ impl Survey {
         }
         self.whole_slots = slots.iter().flatten().count();
         self.cursors = Cursors::newest(slots);
+        self.log = self.cursors.as_ref().map(|cursors| cursors.log).or(self.log);
         Ok(())
     }
 
@@ -172,7 +181,7 @@ impl Survey {
 
     /// `None`: it is gone, or has become another one while it was looked at.
     fn segment(
-        &self,
+        &mut self,
         disk: &impl Disk,
         number: u64,
         see: &mut dyn FnMut(&frame::Header, &[u8]),
@@ -192,7 +201,8 @@ impl Survey {
         if header.is_some_and(|header| header.number != number) {
             return Ok(None);
         }
-        let log = header.map(|header| header.log).or(self.cursors.as_ref().map(|cursors| cursors.log));
+        let log = header.map(|header| header.log).or(self.log);
+        self.log = self.log.or(log);
         let before = self.segments.last().map_or(0, |before| before.end);
         found.damaged_header = header.is_none();
         found.first = header.map_or(before, |header| header.first);
@@ -207,7 +217,9 @@ impl Survey {
 
     /// A segment ends where the next one begins; what is missing before that had been durable.
     fn find_gaps(&mut self, missing: &[Missing]) {
-        let firsts: Vec<Seq> = self.segments.iter().map(|segment| segment.first).collect();
+        // Of a segment of another version nothing is known: it is a gap of the one before.
+        let known = |segment: &&SegmentSurvey| segment.unknown_version.is_none();
+        let firsts: Vec<Seq> = self.segments.iter().filter(known).map(|segment| segment.first).collect();
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
         let settled = self.settled();
         // What is damaged below that nobody will read.
@@ -216,7 +228,8 @@ impl Survey {
                 segment.damaged += records.end.saturating_sub(records.start.max(settled));
             }
         }
-        for (at, segment) in self.segments.iter_mut().enumerate() {
+        let segments = self.segments.iter_mut().filter(|segment| segment.unknown_version.is_none());
+        for (at, segment) in segments.enumerate() {
             // A later segment may hold the same records anew, where this one was left because the disk had failed.
             let next = firsts.get(at + 1).copied().unwrap_or(durable).max(settled);
             segment.damaged += next.saturating_sub(segment.end.max(settled));

@@ -15,6 +15,7 @@ use crate::Rows;
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Meters};
 use crate::options::{Buffer, WhenFull};
+use crate::rehearsal::{self, RehearsedDisk};
 
 /// Behind the name of a node: the edge before its log, and the stage that appends to it.
 pub const TO_DISK: &str = ".to_disk";
@@ -27,10 +28,25 @@ const BATCH_RECORDS: u32 = 256;
 /// The folder of `data_dir` with a folder for each log.
 pub const BUFFERS: &str = "buffers";
 
+/// The folder of `data_dir` with a folder for each dead letter queue.
+pub const LETTERS: &str = "dead_letters";
+/// Behind the name of a node: the queue of its dead letters, where that has no name of its own.
+pub const LETTER_BOX: &str = tidegate_runtime::durable::LETTERS;
+
 /// The folder of the log of a node.
 #[must_use]
 pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
-    // A name may have what is no name of a folder, or is that of another one.
+    data_dir.join(BUFFERS).join(escaped(node))
+}
+
+/// The folder of a dead letter queue: that of the component whose letters are in it, or of the sink of its own name.
+#[must_use]
+pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
+    data_dir.join(LETTERS).join(escaped(node.strip_suffix(LETTER_BOX).unwrap_or(node)))
+}
+
+/// A name may have what is no name of a folder, or is that of another one.
+fn escaped(node: &str) -> String {
     let is_special = matches!(node, "." | "..");
     let mut escaped = String::with_capacity(node.len());
     for letter in node.chars() {
@@ -42,7 +58,7 @@ pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
             letter => escaped.push(letter),
         }
     }
-    data_dir.join(BUFFERS).join(escaped)
+    escaped
 }
 
 /// The node whose log has a folder of this name.
@@ -62,10 +78,10 @@ pub(super) fn put_log(
     cx: &BuildContext,
 ) {
     let folder = folder_of(&cx.data_dir, &node.name);
-    let spec = LogSpec::new(move || RealDisk::at(&folder), buffer.log(), wall_nanos)
+    let spec = LogSpec::new(move || RealDisk::at(&folder).map(RehearsedDisk), buffer.log(), wall_nanos)
         .drop_oldest(buffer.when_full == WhenFull::DropOldest)
         .write_under_pressure(buffer.unwritten_wait())
-        .on_counts(counters(&node.name, &cx.meters));
+        .on_counts(log_counters(&node.name, &cx.meters));
     let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
     builder.show_log(&node.name, view);
     let options =
@@ -75,7 +91,7 @@ pub(super) fn put_log(
         sinks,
         options,
     );
-    let options = SourceOptions::new(source).holding(LogSource::<Rows, RealDisk>::HOLDING);
+    let options = SourceOptions::new(source).holding(LogSource::<Rows, RehearsedDisk<RealDisk>>::HOLDING);
     builder.boxed_source(&format!("{}{FROM_DISK}", node.name), options).to(behind);
 }
 
@@ -84,13 +100,14 @@ pub(super) fn edge_before(node: &Node, buffer: &Buffer, producers: u16) -> EdgeS
     buffer.before_disk().spec(&format!("{}{TO_DISK}", node.name), producers)
 }
 
-fn wall_nanos() -> u64 {
+/// The time of day, in nanoseconds since 1970.
+pub(crate) fn wall_nanos() -> u64 {
     let now: Timestamp = wall_time();
     u64::try_from(now.unix_nanos()).unwrap_or(0)
 }
 
 /// Counts what the log has done, beside the ledger.
-fn counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
+pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
     let counter = |name| meters.counter(node, name);
     let counters = [
         counter("buffer_expired_records"),
@@ -101,7 +118,12 @@ fn counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 's
         counter("buffer_passed_records"),
     ];
     let mut seen = [0; 6];
+    let mut durable = None;
     move |counts| {
+        // What was durable when the log was opened nobody waited for.
+        if durable.replace(counts.durable).is_some_and(|before| before < counts.durable) {
+            rehearsal::acked();
+        }
         let now = [counts.expired, counts.dropped, counts.damaged, counts.failures, counts.written, counts.passed];
         for ((counter, now), seen) in counters.iter().zip(now).zip(&mut seen) {
             counter.add(now.saturating_sub(*seen));
@@ -124,6 +146,8 @@ mod tests {
             assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
         }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
+        assert_eq!(letters_folder(Path::new("d"), "a/b.dead_letters"), Path::new("d/dead_letters/a%2Fb"));
+        assert_eq!(letters_folder(Path::new("d"), "box"), Path::new("d/dead_letters/box"));
         assert_eq!(folder("größe"), Path::new("d/buffers/größe"));
         assert_eq!(folder(".."), Path::new("d/buffers/%2E%2E"));
     }

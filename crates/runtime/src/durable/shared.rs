@@ -254,12 +254,14 @@ impl<D: Disk> Drop for Hold<D> {
 pub(super) struct Entrance<D: Disk> {
     pub(super) hold: Arc<Hold<D>>,
     pub(super) turns: Arc<Turns>,
+    /// Whether the log is opened when the first batch comes.
+    pub(super) opens_late: bool,
     lease: Mutex<Option<Lease>>,
 }
 
 impl<D: Disk> Entrance<D> {
-    pub(super) fn new(hold: Arc<Hold<D>>) -> Self {
-        Self { hold, turns: Arc::default(), lease: Mutex::new(None) }
+    pub(super) fn new(hold: Arc<Hold<D>>, opens_late: bool) -> Self {
+        Self { hold, turns: Arc::default(), opens_late, lease: Mutex::new(None) }
     }
 
     /// Charges what the log holds, once.

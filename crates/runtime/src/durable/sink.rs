@@ -180,7 +180,9 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
     fn open(&mut self, cx: SinkContext) {
         self.entrance.charge(&cx.holding, self.held);
         self.given = Some((cx.holding, cx.clock, cx.due));
-        self.entrance.hold.shared.start();
+        if !self.entrance.opens_late {
+            self.entrance.hold.shared.start();
+        }
     }
 
     fn begin(&mut self) {
@@ -195,6 +197,9 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
         let records = u32::try_from(payload.weight().records.get()).unwrap_or(u32::MAX);
         let turn = self.turn.get_or_insert_with(|| self.entrance.turns.take());
         turn.comes().await;
+        if self.entrance.opens_late {
+            self.entrance.hold.shared.start();
+        }
         let log = self.appender().await?;
         let mut part = Part { payload, meta, rows: 0..records, now: self.moment() };
         let (mut end, mut refused) = (None, Vec::new());

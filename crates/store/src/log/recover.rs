@@ -17,6 +17,8 @@ use crate::Seq;
 use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::Header as FrameHeader;
+use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What was found when a log was opened.
@@ -175,7 +177,9 @@ impl Files {
     fn read<D: Disk>(disk: &Arc<D>) -> Result<Self, OpenError> {
         let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
         let mut slots = Vec::new();
-        for name in disk.names().map_err(failed("list the log's files"))? {
+        let names = disk.names().map_err(failed("list the log's files"))?;
+        // Others write theirs meanwhile; and what was set aside is nobody's.
+        for name in names.into_iter().filter(|name| !is_of_marks(name) && !is_set_aside(name)) {
             let file = disk.open(&name).map_err(failed("open a file of the log"))?;
             let size = file.size().map_err(failed("read the size of a file"))?;
             if NAMES.contains(&name.as_str()) {
