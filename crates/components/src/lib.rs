@@ -6,6 +6,7 @@
 //! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
+//! * [`rehearsal`]: what a rehearsal asks of the process: a testing aid.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
 //! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
 
@@ -20,6 +21,8 @@ pub mod value;
 
 mod clock;
 pub mod folder_lock;
+mod ids;
+pub mod rehearsal;
 pub mod template;
 #[cfg(test)]
 mod testkit;

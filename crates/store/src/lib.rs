@@ -31,7 +31,7 @@ mod survey;
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,
-    Settler, SyncPolicy, Trouble,
+    Settler, SyncPolicy, TooLong, Trouble, WritePolicy,
 };
 
 pub use marks::{Marks, Renewal};

@@ -2,7 +2,8 @@
 //!
 //! * **Emits** one record a line.
 //! * **Blocks** by not reading, so that whoever writes to the pipe waits.
-//! * **Sheds** lines that are longer than `max_length`, counted as `frames_oversize`.
+//! * **Sheds** lines that are longer than `max_length` (`frames_oversize`), frames that the input ends in the middle of
+//!   (`frames_cut_off`), and with `decoding: { codec: json }` what is no JSON object (`records_malformed`).
 //! * **Settles** nothing outside: who writes to a pipe is not told.
 //! * **Completes** at the end of the input.
 //! * **Fails** where the input cannot be read.
@@ -30,6 +31,7 @@ use super::stream::{Memory, Outcome, PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT, Stre
 use crate::clock::wall_time;
 use crate::contract::page::page;
 use crate::contract::{Check, Counter, Delivery, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError};
+use crate::ids::Counted;
 use crate::options::{Decoding, Framing};
 use crate::value::ByteSize;
 use crate::wiring::SourceSlot;
@@ -97,6 +99,7 @@ impl Stdin {
             max_length,
             origin,
             decoder: Decoder::new(&self.decoding, node, &cx.meters),
+            numbers: Counted::fresh(node),
             oversize: cx.meters.counter(node, "frames_oversize"),
             cut_off: cx.meters.counter(node, "frames_cut_off"),
             ended: false,
@@ -198,6 +201,7 @@ struct Reader {
     max_length: usize,
     origin: Origin,
     decoder: Decoder,
+    numbers: Counted,
     oversize: Counter,
     cut_off: Counter,
     ended: bool,
@@ -252,6 +256,7 @@ impl Source for Reader {
             // Not for a single stream, which may always keep a slab.
             Outcome::NoMemory => return Err(Cause::from("no memory for a line of the standard input")),
         }
+        self.numbers.number(&mut rows);
         self.decoder.decode(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }

@@ -8,5 +8,6 @@ mod child;
 mod durable;
 mod killed;
 mod letters;
+mod once;
 mod refused;
 mod reload;
