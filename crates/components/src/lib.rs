@@ -4,6 +4,7 @@
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
 //! * [`buffers`]: buffers on disk, looked at while nobody or somebody uses them.
+//! * [`checkpoints`]: where the state of transforms is saved.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
@@ -13,6 +14,7 @@ pub mod contract;
 pub mod wiring;
 
 pub mod buffers;
+pub mod checkpoints;
 pub mod columns;
 pub mod options;
 pub mod value;
@@ -46,6 +48,7 @@ pub static SOURCES: &[SourceKind] = &[
 pub static TRANSFORMS: &[TransformKind] = &[
     transforms::dedupe::KIND,
     transforms::filter::KIND,
+    transforms::reduce::KIND,
     transforms::remap::KIND,
     transforms::route::KIND,
     transforms::sample::KIND,

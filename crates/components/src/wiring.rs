@@ -23,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
+pub(crate) use self::durable::escaped;
 pub use self::join::join;
 pub use self::layout::Layout;
 #[cfg(test)]

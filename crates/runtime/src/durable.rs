@@ -33,12 +33,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
-use tidegate_store::Disk;
 
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
 pub use self::view::{LogTrouble, LogView};
-pub use tidegate_store::{Counts, LogOptions, RealDisk, SegmentSurvey, Survey, SyncPolicy};
+pub use tidegate_store::{
+    Counts, Disk, DiskFile, Fault, LogOptions, RealDisk, SegmentSurvey, SimulatedDisk, Survey, SyncPolicy,
+};
 
 use self::shared::{Entrance, Hold, Shared};
 

@@ -156,7 +156,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
     match compared {
         Compared::These(paths) => paths.iter().for_each(|path| match row.get(path) {
             None => text.push(b'-'),
-            Some(value) => put(&value, text),
+            Some(value) => put_value(&value, text),
         }),
         Compared::AllBut(ignored) => {
             // Members in the order of their names, so that the same record written otherwise is the same.
@@ -174,15 +174,15 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
                 json::members(&whole).map(|(key, value)| (key, &whole[value])).collect();
             members.sort_unstable();
             for (key, value) in members {
-                put(key, text);
-                put(value, text);
+                put_value(key, text);
+                put_value(value, text);
             }
         }
     }
 }
 
 /// Appends a value: strings decoded, so that escapes do not matter.
-fn put(value: &[u8], text: &mut Vec<u8>) {
+pub(super) fn put_value(value: &[u8], text: &mut Vec<u8>) {
     let is_string = json::kind(value) == json::Kind::String;
     let decoded = if is_string { json::unquote(value) } else { value.into() };
     text.push(if is_string { b's' } else { b'v' });

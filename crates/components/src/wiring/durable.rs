@@ -30,15 +30,18 @@ pub const BUFFERS: &str = "buffers";
 /// The folder of the log of a node.
 #[must_use]
 pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
-    // A name may have what is no name of a folder.
-    let escaped: String = node
-        .bytes()
+    data_dir.join(BUFFERS).join(escaped(node))
+}
+
+/// The name of a node as that of a folder: it may have what is none.
+#[must_use]
+pub(crate) fn escaped(node: &str) -> String {
+    node.bytes()
         .map(|byte| match byte {
             b'/' | b'%' | 0 => format!("%{byte:02X}"),
             byte => char::from(byte).to_string(),
         })
-        .collect();
-    data_dir.join(BUFFERS).join(escaped)
+        .collect()
 }
 
 /// The node whose log has a folder of this name.

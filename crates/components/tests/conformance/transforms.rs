@@ -9,7 +9,7 @@ use tidegate_tck::component::{ProbeSink, ScriptSource, TransformComponent};
 use crate::world::{Folder, Objects, Plug, World, node, transform_part, wire};
 
 /// In the order of the list.
-pub(crate) const CHECKED: &[&str] = &["dedupe", "filter", "remap", "route", "sample", "throttle"];
+pub(crate) const CHECKED: &[&str] = &["dedupe", "filter", "reduce", "remap", "route", "sample", "throttle"];
 
 fn declared(kind: &str) -> Vec<String> {
     let kind = TRANSFORMS.iter().find(|known| known.name == kind).unwrap();
@@ -49,6 +49,14 @@ transform! {
     json!({"type": "dedupe", "fields": {"match": ["key"]}, "cache": {"num_events": 100}})
 }
 transform! { Filter, filter, "filter", ["subject"], json!({"type": "filter", "condition": "mod(to_int!(.n), 3) != 0"}) }
+transform! {
+    Reduce, reduce, "reduce", ["subject"],
+    json!({"type": "reduce", "group_by": ["key"], "merge_strategies": {"message": "array"}, "max_events": 4})
+}
+transform! {
+    ReduceAtOnce, reduce_at_once, "reduce", ["subject"],
+    json!({"type": "reduce", "group_by": ["key"], "end_every_period_ms": 50, "ack": "on_absorb"})
+}
 transform! { Remap, remap, "remap", ["subject"], json!({"type": "remap", "source": ".env = \"prod\"\n.message = .message"}) }
 transform! {
     RemapAborts, remap_aborts, "remap", ["subject"],

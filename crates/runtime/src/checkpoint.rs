@@ -1,0 +1,421 @@
+//! Checkpoints: the state of a step saved beside the data path, so that it survives the process.
+//!
+//! ```text
+//! step --changes--> State <--puts itself down-- keeper (a task) --> blocking thread: write, sync, rename, sync
+//!                     ^------ written: settles what the checkpoint holds ------|
+//! ```
+//!
+//! * The **state** is shared by the step and its keeper, behind a lock of its own. It is put down under that lock, in
+//!   memory; the disk is waited for without it.
+//! * The **keeper** saves when something has changed and the period is over, sooner when the state is urgent, and when
+//!   the step is gone. It is a task beside the stages: the pipeline is not at its end before it is.
+//! * A save that fails is tried again after a second, for as long as the pipeline runs. What the state holds back
+//!   meanwhile stays unsettled, so that its sources wait: a full disk is pressure, never a loss.
+//!
+//! The file is that of [`tidegate_store::checkpoint`].
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tidegate_flow::{Bytes, Cause, Time};
+use tidegate_store::{Checkpoint, Disk, Found};
+use tokio::sync::Notify;
+
+use crate::beside::Troubled;
+use crate::blocking::blocking;
+use crate::clock::Clock;
+use crate::context::StageContext;
+use crate::durable::{LogTrouble, WallClock};
+
+/// After a failure it is tried again after so long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a disk that fails is waited for when the step is gone.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Between two saves it rests so many times as long as the last one took, however urgent the next is.
+const RESTS: u32 = 2;
+
+/// How long it is said that a checkpoint was set aside.
+const SAID_FOR: Duration = Duration::from_secs(60);
+
+/// What a checkpoint is of. Called by one keeper at a time.
+pub trait State: Send + Sync + 'static {
+    /// Takes over what was saved; called once, before anything else, and only where something was.
+    ///
+    /// # Errors
+    /// It is not what this state puts down. The state is empty then, and the checkpoint is set aside.
+    fn restore(&self, saved: Restored<'_>) -> Result<(), String>;
+
+    /// Whether it differs from what was put down last.
+    fn is_changed(&self) -> bool;
+
+    /// Whether it is to be saved before its time: what waits for it is much.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
+    /// Puts itself down at the end of `into`, as it is `now`, by the clock of the pipeline.
+    fn put_down(&self, now: Time, into: &mut Vec<u8>);
+
+    /// What was put down last is durable, or is not: then it counts as changed.
+    fn written(&self, durable: bool);
+
+    /// Whether it may still change when its step is gone: it waits to hear of something.
+    fn is_awaiting(&self) -> bool {
+        false
+    }
+}
+
+/// What was saved.
+#[derive(Copy, Clone, Debug)]
+pub struct Restored<'a> {
+    /// What the state put down.
+    pub bytes: &'a [u8],
+    /// How long ago, by the clock of the day; nothing where that went back.
+    pub age: Duration,
+    /// The time now, by the clock of the pipeline.
+    pub now: Time,
+}
+
+/// Something to be counted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointEvent {
+    /// The disk failed; it is tried again.
+    Failed,
+    /// A checkpoint that could not be read was set aside, and the state began empty.
+    SetAside,
+}
+
+/// A checkpoint, before its step is opened.
+pub struct CheckpointSpec<D> {
+    disk: Box<dyn FnMut() -> io::Result<D> + Send>,
+    form: u32,
+    most: Bytes,
+    period: Duration,
+    wall: WallClock,
+    on_event: Box<dyn Fn(CheckpointEvent) + Send>,
+}
+
+impl<D: Disk> CheckpointSpec<D> {
+    /// A checkpoint of the form `form` on the disk that `disk` finds, asked again while it fails; of at most `most` bytes,
+    /// saved every `period`.
+    pub fn new(
+        disk: impl FnMut() -> io::Result<D> + Send + 'static,
+        form: u32,
+        most: Bytes,
+        period: Duration,
+        wall: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        Self { disk: Box::new(disk), form, most, period, wall: Arc::new(wall), on_event: Box::new(|_| ()) }
+    }
+
+    /// Calls this of every event. It must not block.
+    #[must_use]
+    pub fn on_event(mut self, call: impl Fn(CheckpointEvent) + Send + 'static) -> Self {
+        self.on_event = Box::new(call);
+        self
+    }
+
+    /// Starts to keep `state` for the component `name`: reads what is there, and saves from then on. To be called when
+    /// the step is opened, within the runtime of the pipeline; outside of one nothing is ever saved or settled.
+    pub fn keep(self, name: &str, state: Arc<dyn State>, cx: &StageContext) -> Keeper {
+        let shared = Arc::new(Shared::default());
+        let clock = cx.beside.clock;
+        let task = Keep { shared: Arc::clone(&shared), spec: self, state, clock };
+        let weak = Arc::downgrade(&shared);
+        let look: Weak<dyn Troubled> = weak;
+        if !cx.beside.start(&Arc::from(name), look, task.run()) {
+            shared.enter(Life::Open);
+        }
+        Keeper { shared }
+    }
+}
+
+/// The step's side of a checkpoint. Dropped, it says that the step is gone: the state is saved a last time when nothing
+/// can change it any more.
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+/// Tells the keeper that there is something to save. Clones are the same.
+#[derive(Clone)]
+pub struct Bell(Arc<Shared>);
+
+impl Bell {
+    /// Has the keeper look at the state: it has changed, or has become urgent, or is not awaited any more.
+    pub fn ring(&self) {
+        self.0.bell.notify_one();
+    }
+}
+
+impl Keeper {
+    /// Whether the state may be used: what was saved has been read. Otherwise `task` is woken when it may be.
+    ///
+    /// # Errors
+    /// It never will be.
+    pub fn poll_open(&self, task: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let mut inner = self.shared.lock();
+        match &inner.life {
+            Life::Open => Poll::Ready(Ok(())),
+            Life::Failed(cause) => Poll::Ready(Err(cause.clone())),
+            Life::Opening => {
+                inner.waker = Some(task.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the state may be used now.
+    ///
+    /// # Errors
+    /// It never will be.
+    pub fn is_open(&self) -> Result<bool, Cause> {
+        match &self.shared.lock().life {
+            Life::Open => Ok(true),
+            Life::Opening => Ok(false),
+            Life::Failed(cause) => Err(cause.clone()),
+        }
+    }
+
+    /// What tells the keeper.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.shared.lock().step_is_gone = true;
+        self.shared.bell.notify_one();
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    bell: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    life: Life,
+    /// Of the step, while it waits for the state.
+    waker: Option<Waker>,
+    step_is_gone: bool,
+    /// Why nothing is saved.
+    trouble: Option<String>,
+    /// What was set aside.
+    set_aside: Option<String>,
+}
+
+#[derive(Default)]
+enum Life {
+    #[default]
+    Opening,
+    Open,
+    Failed(Cause),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, life: Life) {
+        let mut inner = self.lock();
+        inner.life = life;
+        let waker = inner.waker.take();
+        drop(inner);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn step_is_gone(&self) -> bool {
+        self.lock().step_is_gone
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        self.lock().trouble = trouble;
+    }
+}
+
+impl Troubled for Shared {
+    fn trouble(&self) -> Option<LogTrouble> {
+        let inner = self.lock();
+        let failed = match &inner.life {
+            Life::Failed(cause) => Some(cause.to_string()),
+            Life::Opening | Life::Open => None,
+        };
+        let words = failed.or_else(|| inner.trouble.clone()).or_else(|| inner.set_aside.clone())?;
+        Some(LogTrouble { words, is_fault: true })
+    }
+}
+
+/// The keeper at work.
+struct Keep<D> {
+    shared: Arc<Shared>,
+    spec: CheckpointSpec<D>,
+    state: Arc<dyn State>,
+    clock: Clock,
+}
+
+/// How a save went.
+enum Save<D: Disk> {
+    Done(Checkpoint<D>, Vec<u8>),
+    Failed(Checkpoint<D>, Vec<u8>, String),
+    /// The process ends.
+    Over,
+}
+
+impl<D: Disk> Keep<D> {
+    async fn run(mut self) {
+        let Some(file) = self.open().await else { return };
+        self.shared.enter(Life::Open);
+        self.keep(file).await;
+    }
+
+    /// Opens the checkpoint, as often as that takes. `None`: it never will be open, or nobody wants it any more.
+    async fn open(&mut self) -> Option<Checkpoint<D>> {
+        loop {
+            match self.try_open().await {
+                Ok(file) => {
+                    self.shared.note(None);
+                    return file;
+                }
+                Err(why) => {
+                    (self.spec.on_event)(CheckpointEvent::Failed);
+                    self.shared.note(Some(format!("it cannot be opened: {why}; tried again")));
+                }
+            }
+            if self.shared.step_is_gone() {
+                return None;
+            }
+            tokio::select! {
+                () = self.clock.sleep_until(self.clock.now() + RETRY) => {}
+                () = self.shared.bell.notified() => {}
+            }
+        }
+    }
+
+    async fn try_open(&mut self) -> Result<Option<Checkpoint<D>>, String> {
+        let disk = (self.spec.disk)().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                "another process, or a pipeline that has not ended yet, works with it".to_owned()
+            }
+            _ => format!("its folder cannot be opened: {error}"),
+        })?;
+        let (form, most) = (self.spec.form, self.spec.most.get());
+        let opened = blocking(move || Checkpoint::open(disk, form, most)).await.map_err(|nack| nack.to_string())?;
+        let (mut file, found) = opened.map_err(|error| error.to_string())?;
+        match found {
+            Found::Nothing => {}
+            Found::SetAside { why } => self.set_aside(&why),
+            Found::TooLarge { bytes } => {
+                let why = format!(
+                    "the checkpoint has {bytes} bytes of state, and {} may be held; allow as much as before, or remove \
+                     the checkpoint, with what is in it",
+                    self.spec.most
+                );
+                self.shared.enter(Life::Failed(Cause::from(why)));
+                return Ok(None);
+            }
+            Found::Saved { state, time } => {
+                let age = Duration::from_nanos((self.spec.wall)().saturating_sub(time));
+                let restored = self.state.restore(Restored { bytes: &state, age, now: self.clock.now() });
+                if let Err(why) = restored {
+                    let moved = blocking(move || file.set_aside().map(|()| file)).await.map_err(|nack| nack.to_string())?;
+                    file = moved.map_err(|error| error.to_string())?;
+                    self.set_aside(&why);
+                }
+            }
+        }
+        Ok(Some(file))
+    }
+
+    fn set_aside(&self, why: &str) {
+        (self.spec.on_event)(CheckpointEvent::SetAside);
+        let words = format!("it could not be read ({why}), was set aside as `state.damaged`, and the state began empty");
+        self.shared.lock().set_aside = Some(words);
+    }
+
+    /// Saves until the step is gone and nothing is left to be saved.
+    async fn keep(mut self, mut file: Checkpoint<D>) {
+        let mut bytes = Vec::new();
+        let opened = self.clock.now();
+        let (mut due, mut not_before, mut give_up_at) = (opened + self.spec.period, opened, None);
+        loop {
+            let now = self.clock.now();
+            if now >= opened + SAID_FOR {
+                self.shared.lock().set_aside = None;
+            }
+            let (is_gone, is_changed) = (self.shared.step_is_gone(), self.state.is_changed());
+            if is_gone && !is_changed && !self.state.is_awaiting() {
+                return;
+            }
+            if is_gone && *give_up_at.get_or_insert(now + LAST_WAIT) <= now && self.shared.lock().trouble.is_some() {
+                return;
+            }
+            let wanted_at = if is_gone || self.state.is_urgent() { not_before } else { due.max(not_before) };
+            if !is_changed || wanted_at > now {
+                let at = if is_changed { Some(wanted_at) } else { None };
+                self.wait(at).await;
+                continue;
+            }
+            match self.save(file, bytes).await {
+                Save::Done(same, buffer) => {
+                    (file, bytes) = (same, buffer);
+                    let done = self.clock.now();
+                    not_before = done + RESTS * done.since(now);
+                    due = now + self.spec.period;
+                }
+                Save::Failed(same, buffer, why) => {
+                    (file, bytes) = (same, buffer);
+                    self.shared.note(Some(format!("it cannot be saved: {why}; tried again")));
+                    not_before = self.clock.now() + RETRY;
+                }
+                Save::Over => return,
+            }
+        }
+    }
+
+    /// Waits for the bell, and no longer than until `at`. Cancel-safe.
+    async fn wait(&mut self, at: Option<Time>) {
+        let bell = self.shared.bell.notified();
+        match at {
+            None => bell.await,
+            Some(at) => tokio::select! {
+                () = bell => {}
+                () = self.clock.sleep_until(at) => {}
+            },
+        }
+    }
+
+    async fn save(&mut self, mut file: Checkpoint<D>, mut bytes: Vec<u8>) -> Save<D> {
+        bytes.clear();
+        self.state.put_down(self.clock.now(), &mut bytes);
+        let time = (self.spec.wall)();
+        let work = move || {
+            let saved = file.save(&bytes, time);
+            (file, bytes, saved)
+        };
+        match blocking(work).await {
+            Ok((file, bytes, Ok(()))) => {
+                self.shared.note(None);
+                self.state.written(true);
+                Save::Done(file, bytes)
+            }
+            Ok((file, bytes, Err(error))) => {
+                (self.spec.on_event)(CheckpointEvent::Failed);
+                self.state.written(false);
+                Save::Failed(file, bytes, error.to_string())
+            }
+            Err(_) => {
+                self.state.written(false);
+                Save::Over
+            }
+        }
+    }
+}
