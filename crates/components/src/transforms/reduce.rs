@@ -33,7 +33,7 @@ use tidegate_record::{Path, Segment};
 use self::book::{Book, Bounds, MOST_WAITING, WAITING_BYTES};
 use self::group::{Nested, Spec};
 pub use self::merge::Strategy;
-use self::step::{ReduceStep, Saving, Texts, origin};
+use self::step::{ReduceStep, Saving, Texts, Waits, origin};
 use super::condition::{ConditionText, counter};
 use crate::checkpoints::{Place, check_period};
 use crate::contract::page::page;
@@ -242,7 +242,7 @@ impl TransformConfig for Reduce {
             ignored: cx.meters.counter(&cx.node, "values_ignored"),
             seen: Time::ZERO,
             wake_at: None,
-            waits: false,
+            waits: Waits::Nothing,
         };
         Ok(BuiltTransform::holding(step, holds))
     }

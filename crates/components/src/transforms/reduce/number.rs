@@ -101,7 +101,7 @@ mod tests {
         };
         assert_eq!(sum(["9007199254740993", "1"]), "9007199254740994");
         assert_eq!(sum(["1e3", "1"]), "1001.0");
-        assert_eq!(sum([&i128::MAX.to_string(), "1"]), "1.7014118346046923e38");
+        assert_eq!(sum([&i128::MAX.to_string(), "1"]), "1.7014118346046923e+38");
         assert_eq!(sum(["1e308", "1e308"]), "null");
         assert_eq!(Number::parse(b"inf"), None);
     }

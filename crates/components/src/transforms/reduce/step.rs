@@ -53,8 +53,18 @@ pub(super) struct ReduceStep {
     /// When it was called last, and when it wants to be called again.
     pub(super) seen: Time,
     pub(super) wake_at: Option<Time>,
-    /// Whether it waits for news of the book.
-    pub(super) waits: bool,
+    pub(super) waits: Waits,
+}
+
+/// What it waits for, and is told of.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    #[default]
+    Nothing,
+    /// The state to be read.
+    Open,
+    /// Something in the book to be safe.
+    News,
 }
 
 /// An input, and how many of its rows were dealt with.
@@ -89,10 +99,13 @@ impl ReduceStep {
     }
 
     fn go_on(&mut self, out: &mut Option<Batch<Rows>>, cx: &StageContext) -> Step {
-        self.waits = false;
+        self.waits = Waits::Nothing;
         match self.is_open() {
             Ok(true) => {}
-            Ok(false) => return self.wait(None),
+            Ok(false) => {
+                self.waits = Waits::Open;
+                return Step::Side;
+            }
             Err(failed) => return failed,
         }
         let book = Arc::clone(&self.book);
@@ -113,7 +126,7 @@ impl ReduceStep {
 
     /// Waits for news of the book, or for a moment that it does not tell of.
     fn wait(&mut self, until: Option<Time>) -> Step {
-        self.waits = until.is_none();
+        self.waits = if until.is_none() { Waits::News } else { Waits::Nothing };
         until.map_or(Step::Side, Step::WaitUntil)
     }
 
@@ -299,15 +312,11 @@ impl Transform<Rows> for ReduceStep {
     }
 
     fn poll_side(&mut self, task: &mut Context<'_>, _cx: &mut StageContext) -> Poll<Result<(), Ended>> {
-        if !self.waits {
-            return Poll::Ready(Ok(()));
+        match (self.waits, &self.keeper) {
+            (Waits::Open, Some(keeper)) => keeper.poll_open(task).map_err(Ended::Failed),
+            (Waits::News, _) => self.book.poll_news(task).map(Ok),
+            (Waits::Nothing | Waits::Open, _) => Poll::Ready(Ok(())),
         }
-        match self.keeper.as_ref().map(|keeper| keeper.poll_open(task)) {
-            Some(Poll::Pending) => return Poll::Pending,
-            Some(Poll::Ready(Err(cause))) => return Poll::Ready(Err(Ended::Failed(cause))),
-            None | Some(Poll::Ready(Ok(()))) => {}
-        }
-        self.book.poll_news(task).map(Ok)
     }
 
     fn wake_at(&self) -> Option<Time> {

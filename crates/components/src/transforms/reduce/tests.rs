@@ -122,7 +122,7 @@ fn what_cannot_work_is_reported_by_key() {
     for (json, key) in [
         (r#"{"group_by": ["a", "b["]}"#, "group_by[1]"),
         (r#"{"merge_strategies": {"b[": "sum"}}"#, "merge_strategies.b["),
-        (r#"{"merge_strategies": {".": "sum"}}"#, "merge_strategies.."),
+        (r#"{"merge_strategies": {".": "sum"}}"#, "merge_strategies"),
         (r#"{"starts_when": "true", "ends_when": "true"}"#, "starts_when"),
         (r#"{"ends_when": ")"}"#, "ends_when"),
         (r#"{"expire_after_ms": 0}"#, "expire_after_ms"),
