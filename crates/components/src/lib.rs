@@ -21,6 +21,7 @@ pub mod value;
 
 mod clock;
 pub mod folder_lock;
+mod ids;
 pub mod template;
 #[cfg(test)]
 mod testkit;

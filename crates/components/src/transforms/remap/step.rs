@@ -179,8 +179,10 @@ fn expand(batch: &mut Batch<Rows>, split: &[(u32, Vec<Vec<u8>>)], cx: &StageCont
         let mut row = rest.split_off(Records::new(u64::from(at - taken)));
         join(&mut done, rest);
         rest = row.split_off(Records::new(1));
-        if let Some(origin) = row.row(0).origin() {
-            objects.iter().for_each(|object| done.push_copy(object, Form::Object, origin));
+        if let (Some(origin), id) = (row.row(0).origin(), row.row(0).id()) {
+            for (object, part) in objects.iter().zip(1..) {
+                done.push_copy_as(id.map(|id| id.part(part)), object, Form::Object, origin);
+            }
         }
         counts[*at as usize] = number(objects.len());
         taken = at + 1;
@@ -206,7 +208,7 @@ fn join(to: &mut Rows, more: Rows) {
                 text.extend_from_slice(row.bytes())
             }
             if let Some(origin) = row.origin() {
-                to.push_copy(&text, form, origin);
+                to.push_copy_as(row.id(), &text, form, origin);
             }
         }
     }
