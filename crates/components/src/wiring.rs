@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
 pub(crate) use self::durable::escaped;
 pub use self::join::join;
-pub use self::layout::Layout;
+pub use self::layout::{Layout, comes_one_way};
 #[cfg(test)]
 pub(crate) use self::slot::lone_source;
 pub use self::slot::{SinkSlot, SourceSlot};

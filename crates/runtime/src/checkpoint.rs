@@ -237,6 +237,15 @@ impl Shared {
         self.lock().step_is_gone
     }
 
+    /// Forgets what was set aside when it is `until`; otherwise says that it has to be done.
+    fn say_no_longer(&self, now: Time, until: Time) -> Option<Time> {
+        let mut inner = self.lock();
+        if now >= until {
+            inner.set_aside = None;
+        }
+        inner.set_aside.as_ref().map(|_| until)
+    }
+
     fn note(&self, trouble: Option<String>) {
         self.lock().trouble = trouble;
     }
@@ -348,9 +357,7 @@ impl<D: Disk> Keep<D> {
         let (mut due, mut not_before, mut give_up_at) = (opened + self.spec.period, opened, None);
         loop {
             let now = self.clock.now();
-            if now >= opened + SAID_FOR {
-                self.shared.lock().set_aside = None;
-            }
+            let said_until = self.shared.say_no_longer(now, opened + SAID_FOR);
             let (is_gone, is_changed) = (self.shared.step_is_gone(), self.state.is_changed());
             if is_gone && !is_changed && !self.state.is_awaiting() {
                 return;
@@ -360,8 +367,8 @@ impl<D: Disk> Keep<D> {
             }
             let wanted_at = if is_gone || self.state.is_urgent() { not_before } else { due.max(not_before) };
             if !is_changed || wanted_at > now {
-                let at = if is_changed { Some(wanted_at) } else { None };
-                self.wait(at).await;
+                let wanted_at = is_changed.then_some(wanted_at);
+                self.wait(wanted_at.into_iter().chain(said_until).min()).await;
                 continue;
             }
             match self.save(file, bytes).await {

@@ -23,6 +23,9 @@ pub struct BuildContext {
     /// Whether what is built will run: then folders of data are locked, so that no other process works with them. Not so
     /// where a plan is only looked at.
     pub runs: bool,
+    /// Whether the records of a source come to the node that is being built one way alone. Otherwise two with one id may
+    /// be different records.
+    pub one_way: bool,
 }
 
 impl BuildContext {
@@ -36,6 +39,7 @@ impl BuildContext {
             observed: Observed::default(),
             meters: Meters::default(),
             runs: false,
+            one_way: false,
         }
     }
 
@@ -43,6 +47,13 @@ impl BuildContext {
     #[must_use]
     pub fn for_node(&self, node: &Arc<str>) -> Self {
         Self { node: Arc::clone(node), ..self.clone() }
+    }
+
+    /// For a node to which records come one way alone, or not.
+    #[must_use]
+    pub const fn one_way(mut self, one_way: bool) -> Self {
+        self.one_way = one_way;
+        self
     }
 
     /// With this name of the machine.

@@ -4,10 +4,11 @@
 //!   `ends_when` or `starts_when` says so, it has `max_events`, or its input has ended. When there is no room for another
 //!   key, the oldest group ends early, which is counted.
 //! * **Blocks** its input while what it has emitted fills `max_size` and is not safe yet, or while 8192 records wait for a
-//!   checkpoint; it holds twice `max_size`, and half a MiB, reserved.
+//!   checkpoint; it holds twice `max_size`, and 1.5 MiB, reserved.
 //! * **Sheds** nothing.
 //! * **Settles** a record as absorbed when a checkpoint has it (`ack: on_checkpoint`), or at once (`ack: on_absorb`: what is in
 //!   open groups is lost with the process). Records that it emits are kept in the checkpoint until they are safe.
+//!   One that has come before, by its id, is not merged again: see `records_repeated`.
 //! * **Completes** with its input, when all groups are sent; told to stop, it leaves them in the checkpoint, and goes on
 //!   with them when it is started again.
 //! * **Fails** when its checkpoint is larger than `max_size`.
@@ -35,9 +36,10 @@ use self::group::{Nested, Spec};
 pub use self::merge::Strategy;
 use self::step::{ReduceStep, Saving, Texts, Waits, origin};
 use super::condition::{ConditionText, counter};
-use crate::checkpoints::{Place, check_period};
+use crate::checkpoints::{KNOWN_BYTES, Place, SAVED_BYTES, check_period};
 use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
+use crate::ids::fresh_stream;
 use crate::value::{ByteSize, Period};
 
 /// The entry in the list of transforms.
@@ -52,6 +54,7 @@ pub const KIND: TransformKind = TransformKind::of::<Reduce>(
     "conditions_failed",
     "groups_ended_early",
     "values_ignored",
+    "records_repeated",
     "checkpoint_failures",
     "checkpoints_set_aside",
 ]);
@@ -161,13 +164,14 @@ impl Reduce {
         Ok(spec)
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self, one_way: bool) -> Bounds {
         let bytes = self.max_size.as_len();
         Bounds {
             keys: self.max_keys as usize,
             bytes,
             waiting_bytes: bytes as u64,
             checkpoints: self.ack == AckWhen::OnCheckpoint,
+            knows: self.ack == AckWhen::OnCheckpoint && one_way,
         }
     }
 
@@ -177,8 +181,8 @@ impl Reduce {
         match self.ack {
             AckWhen::OnAbsorb => Weight { records: Records::ZERO, bytes: state },
             AckWhen::OnCheckpoint => {
-                let waiting = Bytes::new(MOST_WAITING * WAITING_BYTES);
-                Weight { records: Records::new(MOST_WAITING), bytes: state + state + waiting }
+                let beside = Bytes::new(MOST_WAITING * WAITING_BYTES) + Bytes::from(KNOWN_BYTES + SAVED_BYTES);
+                Weight { records: Records::new(MOST_WAITING), bytes: state + state + beside }
             }
         }
     }
@@ -222,11 +226,11 @@ impl TransformConfig for Reduce {
         drop(counter(cx));
         let spec = self.spec().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let asked = |key: &str, text: &Option<ConditionText>| text.as_ref().map(|text| text.asked(key, cx)).transpose();
-        let (bounds, holds, place) = (self.bounds(), self.holds(), Place::of(cx));
-        let saving = Saving { place, period: self.checkpoint, most: Bytes::from(bounds.bytes) };
+        let (bounds, holds, place) = (self.bounds(cx.one_way), self.holds(), Place::of(cx));
+        let saving = Saving { place, period: self.checkpoint, most: Bytes::from(bounds.bytes + SAVED_BYTES) };
         let step = ReduceStep {
             group_by: spec.group_by.clone(),
-            book: Arc::new(Book::new(Arc::new(spec), bounds)),
+            book: Arc::new(Book::new(Arc::new(spec), bounds, fresh_stream(&cx.node))),
             saving: bounds.checkpoints.then_some(saving),
             keeper: None,
             node: Arc::clone(&cx.node),
@@ -239,6 +243,7 @@ impl TransformConfig for Reduce {
             holds,
             lease: Lease::none(),
             ended_early: cx.meters.counter(&cx.node, "groups_ended_early"),
+            repeated: cx.meters.counter(&cx.node, "records_repeated"),
             ignored: cx.meters.counter(&cx.node, "values_ignored"),
             seen: Time::ZERO,
             wake_at: None,

@@ -185,7 +185,8 @@ impl Parts {
                 (Part::Source(source), _) => Ok(Waiting::Source(source)),
                 (Part::Transform(transform), flow) => {
                     heads.extend(flow.map(|flow| (at, flow)));
-                    transform.build(&cx.for_node(&name)).map(Waiting::Transform)
+                    let cx = cx.for_node(&name).one_way(edges.layout.comes_one_way(at));
+                    transform.build(&cx).map(Waiting::Transform)
                 }
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {

@@ -16,10 +16,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate_flow::{NackKind, Outcome, Ticket, Time, Verdict, Witness};
+use tidegate_record::{RecordId, StreamId};
 use tidegate_runtime::checkpoint::{Bell, Restored, State};
 
 use super::group::{Group, Spec};
 use super::saved;
+use crate::checkpoints::Known;
 
 /// The most inputs that wait for a checkpoint, in records. Half of them make it urgent.
 pub(super) const MOST_WAITING: u64 = 8_192;
@@ -47,6 +49,8 @@ pub(super) struct Bounds {
     pub(super) waiting_bytes: u64,
     /// Whether there are checkpoints: outputs wait for one, and stay until they are safe.
     pub(super) checkpoints: bool,
+    /// Whether records that come again are known by their ids.
+    pub(super) knows: bool,
 }
 
 pub(super) struct Inner {
@@ -58,6 +62,10 @@ pub(super) struct Inner {
     next_group: u64,
     pub(super) outputs: BTreeMap<u64, Box<[u8]>>,
     pub(super) next_output: u64,
+    /// In what outputs are numbered; drawn when the state begins.
+    pub(super) stream: StreamId,
+    /// The inputs that are in groups or were, where they can be known again.
+    pub(super) known: Option<Known>,
     /// Not in a checkpoint yet, as outputs.
     fresh: VecDeque<u64>,
     ready: VecDeque<u64>,
@@ -88,7 +96,8 @@ struct Inputs {
 }
 
 impl Book {
-    pub(super) fn new(spec: Arc<Spec>, bounds: Bounds) -> Self {
+    /// Nothing yet; outputs are numbered in `stream`, unless a checkpoint says otherwise.
+    pub(super) fn new(spec: Arc<Spec>, bounds: Bounds, stream: StreamId) -> Self {
         Self(Mutex::new(Inner {
             spec,
             bounds,
@@ -98,6 +107,8 @@ impl Book {
             next_group: 0,
             outputs: BTreeMap::new(),
             next_output: 0,
+            stream,
+            known: bounds.knows.then(Known::default),
             fresh: VecDeque::new(),
             ready: VecDeque::new(),
             returned: Vec::new(),
@@ -151,11 +162,6 @@ impl Inner {
     /// Whether a record that needs so much can be taken in now. Makes room as far as that is possible: groups end, the
     /// oldest first.
     pub(super) fn has_room(&mut self, growth: usize) -> bool {
-        let waits = self.waiting.bytes + self.saving.bytes;
-        let records = u64::from(self.waiting.ticket.records()) + u64::from(self.saving.ticket.records());
-        if records >= MOST_WAITING || waits >= self.bounds.waiting_bytes {
-            return false;
-        }
         if self.bytes + growth <= self.bounds.bytes {
             return true;
         }
@@ -167,6 +173,24 @@ impl Inner {
         }
         self.hurry();
         self.bytes + growth <= self.bounds.bytes
+    }
+
+    /// Whether a record has been merged before.
+    pub(super) fn knows(&self, id: Option<RecordId>) -> bool {
+        self.known.as_ref().zip(id).is_some_and(|(known, id)| known.has(id))
+    }
+
+    /// A record has been merged.
+    pub(super) fn note(&mut self, id: Option<RecordId>) {
+        if let Some((known, id)) = self.known.as_mut().zip(id) {
+            known.add(id);
+        }
+    }
+
+    /// Whether inputs that wait for a checkpoint are as many as may.
+    pub(super) fn is_waiting(&self) -> bool {
+        let records = u64::from(self.waiting.ticket.records()) + u64::from(self.saving.ticket.records());
+        records >= MOST_WAITING || self.waiting.bytes + self.saving.bytes >= self.bounds.waiting_bytes
     }
 
     /// Merges a record into the group of its key. Says how many values do not count.

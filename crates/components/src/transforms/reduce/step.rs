@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_flow::{Batch, Bytes, Lease, Meta, Nack, Payload as _, Records, Ticket, Time, Weight, Witness};
-use tidegate_record::{Form, Origin, Path, Row, Timestamp};
+use tidegate_record::{Form, Origin, Path, RecordId, Row, Timestamp};
 use tidegate_runtime::checkpoint::{Keeper, State};
 use tidegate_runtime::stage::Ended;
 use tidegate_runtime::{StageContext, Step, Transform, panic_nack};
@@ -50,6 +50,7 @@ pub(super) struct ReduceStep {
     pub(super) lease: Lease,
     pub(super) ended_early: Counter,
     pub(super) ignored: Counter,
+    pub(super) repeated: Counter,
     /// When it was called last, and when it wants to be called again.
     pub(super) seen: Time,
     pub(super) wake_at: Option<Time>,
@@ -161,6 +162,14 @@ impl ReduceStep {
     }
 
     fn absorb(&mut self, row: Row<'_>, inner: &mut Inner) -> Fate {
+        if inner.is_waiting() {
+            return Fate::Waits;
+        }
+        let id = row.id();
+        if inner.knows(id) {
+            self.repeated.add(1);
+            return Fate::Absorbed;
+        }
         let Self { texts: Texts { key, record }, group_by, starts, ends, most_bytes, .. } = self;
         record.clear();
         row.write_json(record);
@@ -192,6 +201,7 @@ impl ReduceStep {
             inner.end_key(key);
         }
         self.ignored.add(inner.add(key, record, *most_bytes, self.seen));
+        inner.note(id);
         if does_end {
             inner.end_key(key);
         }
@@ -200,7 +210,7 @@ impl ReduceStep {
 
     /// Puts what may be sent into `out`, as much as a batch holds. Says whether there is more.
     fn give(&self, inner: &mut Inner, out: &mut Option<Batch<Rows>>, cx: &StageContext) -> bool {
-        let (mut rows, mut numbers) = (Rows::default(), Vec::new());
+        let (mut rows, mut numbers, stream) = (Rows::default(), Vec::new(), inner.stream);
         while let Some((number, record)) = inner.next_ready() {
             let weight = rows.weight();
             if !numbers.is_empty()
@@ -209,7 +219,8 @@ impl ReduceStep {
             {
                 break;
             }
-            rows.push_copy(record, Form::Object, &self.origin);
+            let id = RecordId::new(stream, number);
+            rows.push_copy_as(Some(id), record, Form::Object, &self.origin);
             numbers.push(number);
             inner.sent();
         }
