@@ -66,6 +66,10 @@ async fn progress(State(shown): State<Shown>) -> Response {
             text.push_str(&format!("the buffer of \"{name}\" on disk waits: {}\n", trouble.words));
         }
     }
+    for (name, trouble) in view.checkpoint_troubles() {
+        is_unhealthy |= trouble.is_fault;
+        text.push_str(&format!("the checkpoint of \"{name}\": {}\n", trouble.words));
+    }
     if is_unhealthy {
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }

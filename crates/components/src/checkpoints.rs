@@ -3,6 +3,7 @@
 //! The state of a node is in `data_dir/checkpoints/<node>`, a folder of its own that one process works with at a time.
 
 mod bytes;
+mod gate;
 mod known;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use tidegate_runtime::checkpoint::{CheckpointEvent, CheckpointSpec};
 use tidegate_runtime::durable::RealDisk;
 
 pub(crate) use self::bytes::{Put, Take};
+pub(crate) use self::gate::Gate;
 pub(crate) use self::known::{KNOWN_BYTES, Known, SAVED_BYTES};
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Check, Counter};

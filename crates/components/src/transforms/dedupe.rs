@@ -7,34 +7,41 @@
 //!   kind is on its way, a repetition does not pass, and ends when that does and as that does: a source is not told that
 //!   a record is safe because its like is under way. Where the first was refused for now, so is the repetition, and the
 //!   next one passes. In the counters of this stage it is filtered in any case.
-//! * **Completes** with its input; what was seen is forgotten with the process.
-//! * **Fails** never.
+//! * **Completes** with its input; what was seen is forgotten with the process, unless `checkpoint` says how often it is
+//!   saved. Then a record that was settled before the last checkpoint does not pass again after a restart, and one that was
+//!   settled after it may: when the process is killed, not when it is told to stop.
+//! * **Fails** when its checkpoint has more than `cache.num_events` records.
 //!
 //! The marks of records that are not settled, and repetitions that wait for them, are charged to the memory that floats.
 //! Where there is none, such records pass: they may arrive twice.
 
 mod seen;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
 use tidegate_record::{Path, Row, json};
+use tidegate_runtime::stage::Ended;
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use self::seen::Seen;
+use self::seen::{FORM, Seen};
 use super::edits::{Decision, Edits, before};
 use crate::Rows;
+use crate::checkpoints::{COUNTED, Gate, Place, check_period};
 use crate::contract::page::page;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind};
+use crate::value::Period;
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
     "dedupe",
     "Passes on records that differ from those before them.",
-    "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\n",
+    "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\ncheckpoint: 1s\n",
 )
+.counts(&COUNTED)
 .page(page!("dedupe.rs"))
 .lacks(&[Ignored { key: "time_settings", why: "records are remembered by number: `cache.num_events`" }]);
 
@@ -46,6 +53,10 @@ pub struct Dedupe {
     pub fields: Fields,
     /// How much is remembered.
     pub cache: Cache,
+    /// How often what is remembered is saved, in `data_dir`, to be known after a restart. From 10 ms to 1 h. Default: it is
+    /// not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Period>,
 }
 
 /// Which fields must be equal. One of the two.
@@ -113,17 +124,36 @@ impl TransformConfig for Dedupe {
         if !(1..=MOST_EVENTS).contains(&self.cache.num_events) {
             at.refuse("cache.num_events", format!("{} is not from 1 to {MOST_EVENTS}", self.cache.num_events));
         }
+        if let Some(period) = self.checkpoint {
+            check_period(period, at);
+        }
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+    fn keeps(&self) -> Option<Keeps> {
+        let period = self.checkpoint?;
+        let words = format!(
+            "repetitions of what was settled up to {period} before a crash, and the time of one save more, do not come \
+             again"
+        );
+        Some(Keeps { words, loses: false })
+    }
+
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let compared = self.compared().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let capacity = self.cache.num_events.clamp(1, MOST_EVENTS) as usize;
         // Tables double, so that up to twice the keys are allocated.
-        let bytes = Bytes::from(2 * capacity * Seen::KEY_BYTES);
+        let memory = Bytes::from(2 * capacity * Seen::KEY_BYTES);
+        let print = format!("{:?}", self.fields);
+        let most = Bytes::from(Seen::saved_bytes(capacity, &print));
+        let place = Place::of(cx);
+        // Where it is saved: a copy, to be written.
+        let bytes = if self.checkpoint.is_some() { memory + most } else { memory };
         let step = DedupeStep {
             compared,
-            seen: Seen::new(capacity),
-            hashers: [RandomState::new(), RandomState::new()],
+            seen: Seen::new(capacity, print),
+            saving: self.checkpoint.map(|period| (place, most, period)),
+            gate: Gate::default(),
+            node: Arc::clone(&cx.node),
             text: Vec::new(),
             marks: Vec::new(),
             edits: Edits::default(),
@@ -134,12 +164,15 @@ impl TransformConfig for Dedupe {
     }
 }
 
-/// Records are known by a hash of 128 bits with a key of this process: of 10^12 different records, two have one hash with
+/// Records are known by a hash of 128 bits with keys that were drawn: of 10^12 different records, two have one hash with
 /// a probability of 10^-15.
 struct DedupeStep {
     compared: Compared,
     seen: Seen,
-    hashers: [RandomState; 2],
+    /// Where it is saved, until it is opened.
+    saving: Option<(Place, Bytes, Period)>,
+    gate: Gate,
+    node: Arc<str>,
     text: Vec<u8>,
     /// Those of the rows of a batch; `None` for a row that panicked.
     marks: Vec<Option<u128>>,
@@ -196,17 +229,44 @@ impl Transform<Rows> for DedupeStep {
     fn open(&mut self, cx: &StageContext) {
         // The plan has reserved it.
         self.lease = cx.held().try_lease(self.holds).unwrap_or_default();
+        if let Some((place, most, period)) = self.saving.take() {
+            let keeper = place.spec(FORM, most, period).keep(&self.node, Arc::new(self.seen.clone()), cx);
+            self.seen.set_bell(keeper.bell());
+            self.gate = Gate::of(keeper);
+        }
     }
 
-    fn process(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Self { compared, seen, hashers, text, marks, edits, .. } = self;
+    fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        self.gate.hold(input);
+        self.resume(out, cx)
+    }
+
+    fn resume(&mut self, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        match self.gate.pass() {
+            Ok(Some(input)) => {
+                self.sort(input, out, cx);
+                Step::Done
+            }
+            Ok(None) => Step::Done,
+            Err(step) => step,
+        }
+    }
+
+    fn poll_side(&mut self, task: &mut Context<'_>, _cx: &mut StageContext) -> Poll<Result<(), Ended>> {
+        self.gate.poll_side(task)
+    }
+}
+
+impl DedupeStep {
+    fn sort(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &StageContext) {
+        let Self { compared, seen, text, marks, edits, .. } = self;
+        let hasher = seen.hasher();
         marks.clear();
         edits.decide(&input.payload, |row| {
             marks.push(None);
             describe(row, compared, text);
-            let [high, low] = hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(&*text)));
             if let Some(mark) = marks.last_mut() {
-                *mark = Some(high << 64 | low);
+                *mark = Some(hasher.hash(text).as_u128());
             }
             Decision::Keep
         });
@@ -223,7 +283,6 @@ impl Transform<Rows> for DedupeStep {
         if let (Some(batch), Some(witness)) = (out, sorted.witness(seen)) {
             batch.ticket = std::mem::take(&mut batch.ticket).witnessed(&witness);
         }
-        Step::Done
     }
 }
 

@@ -38,7 +38,7 @@ use self::step::{ReduceStep, Saving, Texts, Waits, origin};
 use super::condition::{ConditionText, counter};
 use crate::checkpoints::{KNOWN_BYTES, Place, SAVED_BYTES, check_period};
 use crate::contract::page::page;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
+use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind};
 use crate::ids::fresh_stream;
 use crate::value::{ByteSize, Period};
 
@@ -220,6 +220,26 @@ impl TransformConfig for Reduce {
             at.refuse("max_size", format!("{} is not from {LEAST_SIZE} to {MOST_SIZE}", self.max_size));
         }
         check_period(self.checkpoint, at);
+    }
+
+    fn keeps(&self) -> Option<Keeps> {
+        let period = self.checkpoint;
+        Some(match self.ack {
+            AckWhen::OnAbsorb => Keeps {
+                words: "merges records, which count as safe at once (ack: on_absorb): those of open groups are lost when the \
+                        process dies"
+                    .to_owned(),
+                loses: true,
+            },
+            AckWhen::OnCheckpoint => Keeps {
+                words: format!(
+                    "merges records, which count as safe when a checkpoint has them (every {period}); one that is read \
+                     again after a crash is counted once where its id is the same then, and what was merged may come \
+                     twice, with the same id"
+                ),
+                loses: false,
+            },
+        })
     }
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {

@@ -48,6 +48,10 @@ transform! {
     Dedupe, dedupe, "dedupe", ["subject"],
     json!({"type": "dedupe", "fields": {"match": ["key"]}, "cache": {"num_events": 100}})
 }
+transform! {
+    DedupeSaved, dedupe_saved, "dedupe", ["subject"],
+    json!({"type": "dedupe", "fields": {"match": ["key"]}, "cache": {"num_events": 100}, "checkpoint": "20ms"})
+}
 transform! { Filter, filter, "filter", ["subject"], json!({"type": "filter", "condition": "mod(to_int!(.n), 3) != 0"}) }
 transform! {
     Reduce, reduce, "reduce", ["subject"],
