@@ -151,7 +151,7 @@ impl TransformConfig for Dedupe {
         let step = DedupeStep {
             compared,
             seen: Seen::new(capacity, print),
-            saving: self.checkpoint.map(|period| (place, most, period)),
+            saving: self.checkpoint.filter(|_| cx.runs).map(|period| (place, most, period)),
             gate: Gate::default(),
             node: Arc::clone(&cx.node),
             text: Vec::new(),

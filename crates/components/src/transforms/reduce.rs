@@ -164,14 +164,16 @@ impl Reduce {
         Ok(spec)
     }
 
-    fn bounds(&self, one_way: bool) -> Bounds {
+    /// Where nothing runs, there are no checkpoints to wait for.
+    fn bounds(&self, cx: &BuildContext) -> Bounds {
+        let checkpoints = self.ack == AckWhen::OnCheckpoint && cx.runs;
         let bytes = self.max_size.as_len();
         Bounds {
             keys: self.max_keys as usize,
             bytes,
             waiting_bytes: bytes as u64,
-            checkpoints: self.ack == AckWhen::OnCheckpoint,
-            knows: self.ack == AckWhen::OnCheckpoint && one_way,
+            checkpoints,
+            knows: checkpoints && cx.one_way,
         }
     }
 
@@ -246,7 +248,7 @@ impl TransformConfig for Reduce {
         drop(counter(cx));
         let spec = self.spec().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let asked = |key: &str, text: &Option<ConditionText>| text.as_ref().map(|text| text.asked(key, cx)).transpose();
-        let (bounds, holds, place) = (self.bounds(cx.one_way), self.holds(), Place::of(cx));
+        let (bounds, holds, place) = (self.bounds(cx), self.holds(), Place::of(cx));
         let saving = Saving { place, period: self.checkpoint, most: Bytes::from(bounds.bytes + SAVED_BYTES) };
         let step = ReduceStep {
             group_by: spec.group_by.clone(),
