@@ -22,8 +22,8 @@ mod swap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
 pub(crate) use self::durable::escaped;
+pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
 pub use self::join::join;
 pub use self::layout::{Layout, comes_one_way};
 #[cfg(test)]

@@ -335,7 +335,8 @@ impl<D: Disk> Keep<D> {
                 let age = Duration::from_nanos((self.spec.wall)().saturating_sub(time));
                 let restored = self.state.restore(Restored { bytes: &state, age, now: self.clock.now() });
                 if let Err(why) = restored {
-                    let moved = blocking(move || file.set_aside().map(|()| file)).await.map_err(|nack| nack.to_string())?;
+                    let moved =
+                        blocking(move || file.set_aside().map(|()| file)).await.map_err(|nack| nack.to_string())?;
                     file = moved.map_err(|error| error.to_string())?;
                     self.set_aside(&why);
                 }
@@ -346,7 +347,8 @@ impl<D: Disk> Keep<D> {
 
     fn set_aside(&self, why: &str) {
         (self.spec.on_event)(CheckpointEvent::SetAside);
-        let words = format!("it could not be read ({why}), was set aside as `state.damaged`, and the state began empty");
+        let words =
+            format!("it could not be read ({why}), was set aside as `state.damaged`, and the state began empty");
         self.shared.lock().set_aside = Some(words);
     }
 

@@ -32,7 +32,9 @@ use super::edits::{Decision, Edits, before};
 use crate::Rows;
 use crate::checkpoints::{COUNTED, Gate, Place, check_period};
 use crate::contract::page::page;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind};
+use crate::contract::{
+    BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind,
+};
 use crate::value::Period;
 
 /// The entry in the list of transforms.

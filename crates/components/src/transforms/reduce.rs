@@ -38,7 +38,9 @@ use self::step::{ReduceStep, Saving, Texts, Waits, origin};
 use super::condition::{ConditionText, counter};
 use crate::checkpoints::{KNOWN_BYTES, Place, SAVED_BYTES, check_period};
 use crate::contract::page::page;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind};
+use crate::contract::{
+    BuildContext, BuiltTransform, Check, Ignored, Keeps, StartError, TransformConfig, TransformKind,
+};
 use crate::ids::fresh_stream;
 use crate::value::{ByteSize, Period};
 

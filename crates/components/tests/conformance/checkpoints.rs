@@ -30,13 +30,23 @@ struct Facts {
     end: u64,
     settled: u64,
     got: Vec<String>,
+    /// When.
+    times: Vec<tokio::time::Instant>,
     /// So many deliveries are refused for now.
     refuses: u32,
 }
 
 impl Outside {
     fn new(ids: bool) -> Self {
-        Self(Arc::new(Mutex::new(Facts { ids, next: 0, end: 0, settled: 0, got: Vec::new(), refuses: 0 })))
+        Self(Arc::new(Mutex::new(Facts {
+            ids,
+            next: 0,
+            end: 0,
+            settled: 0,
+            got: Vec::new(),
+            times: Vec::new(),
+            refuses: 0,
+        })))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
@@ -45,7 +55,12 @@ impl Outside {
 
     /// The world as it was when the process died: it goes on at the place that was settled.
     fn after_crash(&self) -> Self {
-        let facts = self.with(|facts| Facts { next: facts.settled, got: facts.got.clone(), ..*facts });
+        let facts = self.with(|facts| Facts {
+            next: facts.settled,
+            got: facts.got.clone(),
+            times: facts.times.clone(),
+            ..*facts
+        });
         Self(Arc::new(Mutex::new(facts)))
     }
 }
@@ -112,6 +127,8 @@ impl Sink<Rows> for Receiver {
                 facts.refuses -= 1;
                 return Err(Nack::transient("not now"));
             }
+            let now = tokio::time::Instant::now();
+            facts.times.extend(std::iter::repeat_n(now, payload.len()));
             facts.got.extend(payload.iter().map(|row| {
                 let mut text = Vec::new();
                 row.write_json(&mut text);
@@ -272,7 +289,7 @@ async fn told_to_stop_it_goes_on_with_open_groups_at_its_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_damaged_checkpoint_is_set_aside_and_one_that_is_too_large_is_refused() {
+async fn a_damaged_checkpoint_is_set_aside_and_said_to_be() {
     let (outside, folder) = (Outside::new(true), Folder::new());
     outside.with(|facts| facts.end = 8);
     let (running, folder) = start(&outside, folder, reduce());
@@ -326,6 +343,52 @@ fn what_is_reserved_is_what_the_page_says() {
     let _within = runtime.enter();
     drop(wire(&builder, nodes, "subject", Folder::new()));
     let plan = builder.build().unwrap();
-    let held: Bytes = plan.memory().lines().iter().filter(|line| &*line.what == "held back").map(|line| line.minimum).sum();
+    let held: Bytes =
+        plan.memory().lines().iter().filter(|line| &*line.what == "held back").map(|line| line.minimum).sum();
     assert!((mib(9)..=mib(10)).contains(&held), "{held}");
+}
+
+/// Runs `dedupe` over the same records three times: as it was killed after so many milliseconds, and told to stop. Says which
+/// records came again though they had come so long before it was killed that a checkpoint has them.
+async fn again_after_a_kill(life: u64) -> (Vec<String>, usize) {
+    let config = || json!({"type": "dedupe", "fields": {"match": ["n"]}, "checkpoint": "20ms"});
+    let outside = Outside::new(true);
+    outside.with(|facts| facts.end = 60);
+    let (running, lived_in) = start(&outside, Folder::new(), config());
+    let began = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_millis(life)).await;
+    let (next, folder) = (outside.after_crash(), Folder::new());
+    copy(&lived_in, &folder);
+    drop(running.stop().await);
+    let saved_by = began + Duration::from_millis(life.saturating_sub(25));
+    let (all, old) = next.with(|facts| {
+        // Everything is read again.
+        facts.next = 0;
+        let came = facts.got.iter().zip(&facts.times);
+        let old: Vec<String> = came.filter(|(_, at)| **at < saved_by).map(|(text, _)| text.clone()).collect();
+        (facts.got.len(), old)
+    });
+    let (running, folder) = start(&next, folder, config());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(running.drain(Duration::from_secs(10)).await);
+    let after: Vec<String> = next.with(|facts| facts.got[all..].to_vec());
+    assert!(after.len() + all >= 60, "nothing is lost: {all} came before, {} after", after.len());
+    // And once more, as it was told to stop.
+    next.with(|facts| facts.next = 0);
+    let (running, _folder) = start(&next, folder, config());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(running.drain(Duration::from_secs(10)).await);
+    assert_eq!(next.with(|facts| facts.got.len()), all + after.len(), "told to stop it forgets nothing");
+    (old.iter().filter(|text| after.contains(text)).cloned().collect(), old.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn dedupe_knows_after_a_kill_what_was_settled_before_the_last_checkpoint() {
+    let mut known = 0;
+    for life in [1, 10, 22, 30, 41, 50, 77, 200] {
+        let (again, old) = again_after_a_kill(life).await;
+        assert!(again.is_empty(), "killed after {life} ms: {again:?}");
+        known += old;
+    }
+    assert!(known > 60, "{known}");
 }

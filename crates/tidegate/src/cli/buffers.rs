@@ -23,7 +23,12 @@ impl Watch {
     pub(super) fn new(view: &Arc<View>) -> Self {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { view: Arc::clone(view), said: vec![None; view.logs().len()], said_of_checkpoints: BTreeMap::new(), looks }
+        Self {
+            view: Arc::clone(view),
+            said: vec![None; view.logs().len()],
+            said_of_checkpoints: BTreeMap::new(),
+            looks,
+        }
     }
 
     /// Looks once more. Cancel-safe.

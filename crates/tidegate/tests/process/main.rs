@@ -7,5 +7,6 @@
 mod child;
 mod durable;
 mod killed;
+mod reduced;
 mod refused;
 mod reload;

@@ -11,7 +11,7 @@ use tidegate_runtime::checkpoint::{Keeper, State};
 use tidegate_runtime::stage::Ended;
 use tidegate_runtime::{StageContext, Step, Transform, panic_nack};
 
-use super::book::{Book, Inner, OnTheirWay, OUTPUT_BYTES};
+use super::book::{Book, Inner, OUTPUT_BYTES, OnTheirWay};
 use super::group::GROUP_BYTES;
 use super::merge::MERGED_BYTES;
 use super::saved::FORM;

@@ -26,7 +26,8 @@ fn given(bench: &mut Bench) -> Vec<String> {
 #[test]
 fn records_of_a_key_become_one_when_none_has_come_for_a_while() {
     let mut bench = bench(r#""group_by": ["k"], "expire_after_ms": 1000}"#);
-    let (out, _) = bench.process(rows([r#"{"k":"a","n":1}"#, r#"{"k":"b","n":5,"x":true}"#, r#"{"k":"a","n":2,"y":"z"}"#]));
+    let (out, _) =
+        bench.process(rows([r#"{"k":"a","n":1}"#, r#"{"k":"b","n":5,"x":true}"#, r#"{"k":"a","n":2,"y":"z"}"#]));
     assert!(out.is_none());
     bench.pass(Duration::from_millis(600));
     bench.process(rows([r#"{"k":"b","n":1,"x":false}"#]));
@@ -35,13 +36,18 @@ fn records_of_a_key_become_one_when_none_has_come_for_a_while() {
     bench.pass(Duration::from_millis(600));
     assert_eq!(given(&mut bench), [r#"{"k":"b","n":6,"x":true}"#]);
     let flows = bench.flows();
-    assert_eq!((flows.absorbed.get(), flows.born.get(), flows.held.get()), (4, 2, 2), "held is what the bench was sent");
+    assert_eq!(
+        (flows.absorbed.get(), flows.born.get(), flows.held.get()),
+        (4, 2, 2),
+        "held is what the bench was sent"
+    );
 }
 
 #[test]
 fn the_time_of_the_records_becomes_a_span_and_keys_are_not_added_up() {
     let mut bench = bench(r#""group_by": ["port"], "max_events": 2}"#);
-    let texts = [r#"{"port":80,"timestamp":"2026-01-01T00:00:00Z"}"#, r#"{"port":80,"timestamp":"2026-01-01T00:00:09Z"}"#];
+    let texts =
+        [r#"{"port":80,"timestamp":"2026-01-01T00:00:00Z"}"#, r#"{"port":80,"timestamp":"2026-01-01T00:00:09Z"}"#];
     let (out, _) = bench.process(rows(texts));
     let expected = r#"{"port":80,"timestamp":"2026-01-01T00:00:00Z","timestamp_end":"2026-01-01T00:00:09Z"}"#;
     assert_eq!(jsons(out), [expected]);
