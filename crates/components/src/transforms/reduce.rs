@@ -88,12 +88,12 @@ pub struct Reduce {
     /// When a record that was merged is settled.
     pub ack: AckWhen,
     /// How often the groups are saved; sooner when much waits for it. A source that answers its senders does so after
-    /// the checkpoint. From 10 ms to 1 h; default: 1s.
+    /// the checkpoint. From 10 ms to 1 h. Default: 1s.
     pub checkpoint: Period,
-    /// The most groups at a time; at the next key the oldest ends early. 1 to 10 million; default: 10000.
+    /// The most groups at a time; at the next key the oldest ends early. 1 to 10 million. Default: 10000.
     pub max_keys: u32,
     /// The most bytes of groups, and of records made of them that are not safe yet. A group of more than an eighth of it, or
-    /// than the largest batch, ends early. At least 1 MiB; default: 4MiB.
+    /// than the largest batch, ends early. At least 1 MiB. Default: 4MiB.
     pub max_size: ByteSize,
 }
 

@@ -254,14 +254,14 @@ impl Saved for Seen {
             return Err("its state is of another version".to_owned());
         }
         let mut read = || {
-            let print = from.text()?.to_vec();
+            let fields = from.text()?.to_vec();
             let keys = [from.u64()?, from.u64()?];
             let count = from.u32()? as usize;
             let marks = from.bytes(count.checked_mul(size_of::<u128>())?)?;
-            from.is_empty().then_some((print, keys, marks))
+            from.is_empty().then_some((fields, keys, marks))
         };
-        let (print, keys, marks) = read().ok_or("its state cannot be read")?;
-        if print != state.print.as_bytes() {
+        let (fields, keys, marks) = read().ok_or("its state cannot be read")?;
+        if fields != state.print.as_bytes() {
             // Other fields make records equal now: what was seen says nothing about them.
             state.is_changed = true;
             return Ok(());
