@@ -47,6 +47,11 @@ impl Gate {
         Ok(true)
     }
 
+    /// Whether an input waits here.
+    pub(crate) const fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Completes when the input may pass.
     pub(crate) fn poll_side(&self, task: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         match &self.keeper {

@@ -392,3 +392,26 @@ async fn dedupe_knows_after_a_kill_what_was_settled_before_the_last_checkpoint()
     }
     assert!(known > 60, "{known}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_after_a_restart_what_it_had_left() {
+    for key in [json!({}), json!({"key_field": "{{ key }}"})] {
+        let mut config = json!({"type": "throttle", "threshold": 12, "window_secs": 3600, "checkpoint": "20ms"});
+        config.as_object_mut().unwrap().extend(key.as_object().unwrap().clone());
+        let outside = Outside::new(true);
+        outside.with(|facts| facts.end = 9);
+        let (running, lived_in) = start(&outside, Folder::new(), config.clone());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Killed: the folder as it is now.
+        let folder = Folder::new();
+        copy(&lived_in, &folder);
+        drop(running.stop().await);
+        assert_eq!(outside.with(|facts| facts.got.len()), 9);
+        outside.with(|facts| facts.end = ALL);
+        let (running, _folder) = start(&outside, folder, config);
+        ends(running).await;
+        // Three keys of twelve each, or one.
+        let most = if key == json!({}) { 12 } else { 36 };
+        assert_eq!(outside.with(|facts| facts.got.len()), most, "{key}");
+    }
+}

@@ -76,6 +76,10 @@ transform! {
 }
 transform! { Sample, sample, "sample", ["subject"], json!({"type": "sample", "rate": 3, "key_field": ".key"}) }
 transform! {
+    ThrottleSaved, throttle_saved, "throttle", ["subject"],
+    json!({"type": "throttle", "threshold": 5, "window_secs": 1, "key_field": "{{ key }}", "checkpoint": "20ms"})
+}
+transform! {
     Throttle, throttle, "throttle", ["subject"],
     json!({"type": "throttle", "threshold": 5, "window_secs": 1, "key_field": "{{ key }}"})
 }
