@@ -24,7 +24,7 @@ use crate::wiring::escaped;
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// The counters of a node with a checkpoint.
-pub(crate) const COUNTED: [&str; 2] = ["checkpoint_failures", "checkpoints_set_aside"];
+const COUNTED: [&str; 2] = ["checkpoint_failures", "checkpoints_set_aside"];
 
 /// The shortest and the longest time between two checkpoints.
 const SHORTEST: Period = Period::millis(10);

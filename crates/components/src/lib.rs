@@ -3,10 +3,11 @@
 //!
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
-//! * [`buffers`]: buffers on disk, looked at while nobody or somebody uses them.
+//! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
 //! * [`checkpoints`]: where the state of transforms is saved.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
+//! * [`rehearsal`]: what a rehearsal asks of the process: a testing aid.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
 //! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
 
@@ -16,12 +17,14 @@ pub mod wiring;
 pub mod buffers;
 pub mod checkpoints;
 pub mod columns;
+pub mod letters;
 pub mod options;
 pub mod value;
 
 mod clock;
 pub mod folder_lock;
 mod ids;
+pub mod rehearsal;
 pub mod template;
 #[cfg(test)]
 mod testkit;
@@ -61,6 +64,7 @@ pub static TRANSFORMS: &[TransformKind] = &[
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
     sinks::console::KIND,
+    sinks::dead_letter_queue::KIND,
     sinks::dead_letters::KIND,
     sinks::file::KIND,
     sinks::http::KIND,

@@ -21,7 +21,7 @@ mod list;
 
 use std::fmt;
 
-pub use list::{IdRun, InvalidIds, read_ids, write_ids};
+pub use list::{IdList, IdRun, InvalidIds, write_ids};
 
 /// What numbers are counted in. 128 bits: drawn, or a hash of what the stream is.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,12 +119,18 @@ impl RecordId {
         Self { stream: StreamId::of(&[b"parts", &bits, &number, &own]), number: 0, part }
     }
 
-    /// The one behind it in its run: the next part of a part, else the next number.
+    /// The one so many behind it in its run: parts of a part, else numbers. `None` where there is none.
+    #[must_use]
+    pub fn behind(self, count: u32) -> Option<Self> {
+        Some(match self.part {
+            0 => Self { number: self.number.checked_add(u64::from(count))?, ..self },
+            part => Self { part: part.checked_add(count)?, ..self },
+        })
+    }
+
+    /// The one behind it in its run.
     pub(crate) fn next(self) -> Option<Self> {
-        match self.part {
-            0 => Some(Self { number: self.number.checked_add(1)?, ..self }),
-            part => Some(Self { part: part.checked_add(1)?, ..self }),
-        }
+        self.behind(1)
     }
 }
 

@@ -23,7 +23,7 @@ mod rows;
 mod time;
 
 pub use edit::{Mark, NotAnObject, RowMut};
-pub use id::{IdRun, InvalidIds, RecordId, StreamId, read_ids, write_ids};
+pub use id::{IdList, IdRun, InvalidIds, RecordId, StreamId, write_ids};
 pub use origin::{JsonText, Origin};
 pub use path::{INDEX_MAX, Key, Path, PathError, Segment};
 pub use row::{Form, Row};

@@ -35,6 +35,7 @@ pub struct Rows {
 }
 
 /// A fork shares its rows; whoever changes them first takes a copy of the table and the side buffer (never of slabs).
+#[allow(clippy::large_enum_variant, reason = "the usual one; a box would be an allocation for each batch")]
 enum Held {
     Own(Body),
     Shared(Arc<Body>, Range<usize>),

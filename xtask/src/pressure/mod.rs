@@ -9,6 +9,7 @@ mod forks;
 mod ground;
 mod killed;
 mod outcome;
+mod poison;
 mod slow;
 
 use ground::Ground;
@@ -56,6 +57,11 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill_file_tcp", line: "kill -9 in the middle of file -> remap -> TCP", run: killed::file_to_tcp },
     Scenario { name: "kill_file_file", line: "kill -9 in the middle of file -> file", run: killed::file_to_file },
     Scenario { name: "kill_http_http", line: "kill -9 in the middle of HTTP -> HTTP", run: killed::http_to_http },
+    Scenario {
+        name: "poison",
+        line: "an HTTP receiver that answers 400 to one record in 1,000, and to whatever comes with it",
+        run: poison::run,
+    },
     Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];
 

@@ -19,6 +19,19 @@ pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems
     }
 }
 
+/// Checks what stands under a key of a component.
+pub(super) fn within(
+    draft: &Draft<'_>,
+    key: &'static str,
+    cx: &BuildContext,
+    check: impl FnOnce(&mut Check<'_>),
+    problems: &mut Problems,
+) {
+    let mut at = Check::new(cx, Depth::Values);
+    at.under(key, check);
+    at.into_problems().iter().for_each(|report| problems.push(describe(Checked::of(draft), report)));
+}
+
 /// What is wrong with the paths and addresses of a node that was checked but for them.
 pub(super) fn surroundings(node: &PlanNode, cx: &BuildContext) -> Problems {
     let cx = cx.for_node(&node.name.as_str().into());

@@ -51,7 +51,7 @@ impl std::error::Error for InvalidIds {}
 const VERSION: &str = "1";
 
 /// What is known of the runs so far.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     streams: Vec<StreamId>,
     /// The last id that was named.
@@ -85,22 +85,65 @@ pub fn write_ids(ids: impl Iterator<Item = Option<RecordId>>, most: usize) -> Op
     (text.len() <= most && known.last.is_some()).then_some(text)
 }
 
-/// Reads ids, of at most `most` records.
-///
-/// # Errors
-/// Why the text is no list of them.
-pub fn read_ids(text: &str, most: u32) -> Result<Vec<IdRun>, InvalidIds> {
-    let mut words = text.trim().split(',');
-    if words.next() != Some(VERSION) {
-        return Err(InvalidIds::Version);
+/// A list of ids that was read, to be taken from its front. Holds its text, and 16 bytes for each stream in it.
+#[derive(Clone, Debug)]
+pub struct IdList {
+    text: Box<str>,
+    /// Where in the text the next run begins.
+    at: usize,
+    /// What is left of the run before.
+    run: Option<IdRun>,
+    known: Known,
+    count: u32,
+}
+
+impl IdList {
+    /// Reads ids, of at most `most` records.
+    ///
+    /// # Errors
+    /// Why the text is no list of them.
+    pub fn parse(text: &str, most: u32) -> Result<Self, InvalidIds> {
+        let text = text.trim();
+        let rest = match text.strip_prefix(VERSION) {
+            Some("") => text.len(),
+            Some(rest) if rest.starts_with(',') => text.len() - rest.len() + 1,
+            _ => return Err(InvalidIds::Version),
+        };
+        let mut list = Self { text: text.into(), at: rest, run: None, known: Known::default(), count: 0 };
+        let (mut known, mut total) = (Known::default(), 0_u32);
+        for (at, word) in text[rest..].split(',').enumerate().filter(|_| rest < text.len()) {
+            let run = known.read(word.trim()).ok_or(InvalidIds::Run(at))?;
+            total = total.checked_add(run.count).filter(|total| *total <= most).ok_or(InvalidIds::TooMany(most))?;
+        }
+        list.count = total;
+        Ok(list)
     }
-    let (mut runs, mut known, mut total) = (Vec::new(), Known::default(), 0_u32);
-    for (at, word) in words.enumerate() {
-        let run = known.read(word.trim()).ok_or(InvalidIds::Run(at))?;
-        total = total.checked_add(run.count).filter(|total| *total <= most).ok_or(InvalidIds::TooMany(most))?;
-        runs.push(run);
+
+    /// Of how many records they are that were not taken yet.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
     }
-    Ok(runs)
+
+    /// Takes the next ids that follow each other, at most `most` (at least 1).
+    pub fn take(&mut self, most: u32) -> Option<IdRun> {
+        let run = match self.run.take() {
+            Some(run) => run,
+            None => {
+                let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+                let word = rest.split(',').next()?;
+                self.at += word.len() + 1;
+                // It could be read when it came.
+                self.known.read(word.trim())?
+            }
+        };
+        let taken = run.count.min(most.max(1));
+        self.count -= taken;
+        if taken < run.count {
+            self.run = Some(IdRun { first: run.first.and_then(|first| first.behind(taken)), count: run.count - taken });
+        }
+        Some(IdRun { first: run.first, count: taken })
+    }
 }
 
 impl Known {
@@ -177,11 +220,7 @@ impl Known {
     /// Goes to the last id of a run; `None` where there are no such ids.
     fn pass(&mut self, run: IdRun) -> Option<()> {
         if let Some(first) = run.first {
-            let more = run.count - 1;
-            self.last = Some(match first.part {
-                0 => RecordId { number: first.number.checked_add(u64::from(more))?, ..first },
-                part => RecordId { part: part.checked_add(more)?, ..first },
-            });
+            self.last = Some(first.behind(run.count - 1)?);
         }
         Some(())
     }
@@ -202,11 +241,14 @@ mod tests {
         RecordId::new(StreamId::from_bits(stream), number)
     }
 
-    fn all(runs: &[IdRun]) -> Vec<Option<RecordId>> {
-        let ids = |run: &IdRun| {
-            std::iter::successors(Some(run.first), |id| Some(id.and_then(RecordId::next))).take(run.count as usize)
-        };
-        runs.iter().flat_map(ids).collect()
+    fn all(mut list: IdList, most: u32) -> Vec<Option<RecordId>> {
+        let mut all = Vec::new();
+        while let Some(run) = list.take(most) {
+            assert!(run.count <= most);
+            all.extend((0..run.count).map(|at| run.first.map(|first| first.behind(at).unwrap())));
+        }
+        assert_eq!(list.count(), 0);
+        all
     }
 
     #[test]
@@ -224,7 +266,9 @@ mod tests {
         ];
         for list in lists {
             let text = write_ids(list.iter().copied(), 4096).unwrap();
-            assert_eq!(all(&read_ids(&text, 100).unwrap()), list, "{text}");
+            let read = IdList::parse(&text, 100).unwrap();
+            assert_eq!(read.count() as usize, list.len(), "{text}");
+            (1..4).for_each(|most| assert_eq!(all(read.clone(), most), list, "{text}"));
         }
         let many = (0..10_000).map(|number| Some(id(5, 77 + number)));
         assert_eq!(write_ids(many, 64).unwrap(), format!("1,{}:77*10000", StreamId::from_bits(5)));
@@ -246,6 +290,8 @@ mod tests {
         for (text, error) in [
             ("".to_owned(), InvalidIds::Version),
             ("2,x".to_owned(), InvalidIds::Version),
+            ("12".to_owned(), InvalidIds::Version),
+            ("1,".to_owned(), InvalidIds::Run(0)),
             ("1,7".to_owned(), InvalidIds::Run(0)),
             (format!("1,{stream}:7,+1,x"), InvalidIds::Run(2)),
             (format!("1,{stream}:+1"), InvalidIds::Run(0)),
@@ -256,8 +302,8 @@ mod tests {
             (format!("1,{stream}:1*11"), InvalidIds::TooMany(10)),
             (format!("1,{stream}:1*10,_"), InvalidIds::TooMany(10)),
         ] {
-            assert_eq!(read_ids(&text, 10), Err(error), "{text}");
+            assert_eq!(IdList::parse(&text, 10).unwrap_err(), error, "{text}");
         }
-        assert_eq!(read_ids("1", 10), Ok(Vec::new()));
+        assert_eq!(IdList::parse("1", 10).unwrap().count(), 0);
     }
 }

@@ -12,11 +12,13 @@ use super::commit::{Active, Committer, Retry};
 use super::save::{FRESH, Saver, make};
 use super::shared::{Counts, Cursor, Segment, Shared, State};
 use super::space::Space;
-use super::{Appender, Health, Log, LogOptions, Reader};
+use super::{Appender, Health, Log, LogOptions, Reader, WritePolicy};
 use crate::Seq;
 use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::Header as FrameHeader;
+use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What was found when a log was opened.
@@ -32,7 +34,7 @@ pub struct Recovered {
     pub segments: usize,
     /// Segments whose header was damaged; their frames are read all the same.
     pub damaged_headers: usize,
-    /// Records at the end of the log that had been durable and are damaged.
+    /// Records at the end of the log that had been durable, that some reader has not settled, and that are damaged.
     pub damaged_tail: u64,
     /// No cursor could be read though there were segments: every reader begins at the oldest record, and records may
     /// be delivered twice.
@@ -130,17 +132,20 @@ pub(super) fn open<D: Disk>(
     space.litter.extend(empty);
     let active = resume(&disk, identity, &mut segments)?;
     let end = segments.back().map_or(0, |last| last.end);
-    let next = end.max(saved.durable).max(saved.readers.values().copied().max().unwrap_or(0));
+    let durable = end.max(saved.durable);
+    // Cursors may be past what was ever written.
+    let next = durable.max(saved.readers.values().copied().max().unwrap_or(0));
+    let settled = saved.readers.values().copied().min().unwrap_or(0);
     recovered.next = next;
-    recovered.damaged_tail = next - end.min(next);
+    recovered.damaged_tail = durable.saturating_sub(end.max(settled));
     recovered.oldest = segments.front().map_or(next, |oldest| oldest.first);
     recovered.segments = segments.len();
 
     let cursors = place_readers(readers, &saved, recovered.oldest)?;
     recovered.orphans =
         cursors.iter().map(|cursor| cursor.name.clone()).filter(|name| !readers.contains(&name.as_str())).collect();
-    let saver = saver(&disk, Cursors { log: identity, ..saved }, &cursors, next)?;
-    let state = state(next, segments, cursors);
+    let saver = saver(&disk, Cursors { log: identity, ..saved }, &cursors, durable)?;
+    let state = State { write: options.write, saved: settled, ..state(next, durable, segments, cursors) };
     let shared = Arc::new(Shared::new(state, options.memory, options.max_size));
     space.count(&shared);
     let readers = readers
@@ -153,7 +158,7 @@ pub(super) fn open<D: Disk>(
         .collect();
     let appender = Appender { shared: shared.clone() };
     let mut committer =
-        Committer { shared, options, space, saver, active, buffer: Vec::new(), retry: Retry::default() };
+        Committer { shared, options, space, saver, active, buffer: Vec::new(), follows: 0, retry: Retry::default() };
     committer.tidy(now);
     Ok(Log { appender, committer, readers, recovered })
 }
@@ -172,7 +177,9 @@ impl Files {
     fn read<D: Disk>(disk: &Arc<D>) -> Result<Self, OpenError> {
         let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
         let mut slots = Vec::new();
-        for name in disk.names().map_err(failed("list the log's files"))? {
+        let names = disk.names().map_err(failed("list the log's files"))?;
+        // Others write theirs meanwhile; and what was set aside is nobody's.
+        for name in names.into_iter().filter(|name| !is_of_marks(name) && !is_set_aside(name)) {
             let file = disk.open(&name).map_err(failed("open a file of the log"))?;
             let size = file.size().map_err(failed("read the size of a file"))?;
             if NAMES.contains(&name.as_str()) {
@@ -276,8 +283,10 @@ fn scan<D: Disk>(
 ) -> Result<Option<(Seq, Seq, u64)>, OpenError> {
     let bytes = whole(disk, number)?;
     let salt = segment::salt(identity, number);
-    let frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
-    Ok(frames.last().map(|header| (first, header.end(), header.time)))
+    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
+    let Some(oldest) = frames.next() else { return Ok(None) };
+    let newest = frames.last().unwrap_or(oldest);
+    Ok(Some((first.min(oldest.follows()), newest.end(), newest.time)))
 }
 
 fn whole<D: Disk>(disk: &Arc<D>, number: u64) -> Result<Vec<u8>, OpenError> {
@@ -384,10 +393,15 @@ fn saver<D: Disk>(disk: &Arc<D>, saved: Cursors, cursors: &[Cursor], durable: Se
     Ok(saver)
 }
 
-fn state(next: Seq, segments: VecDeque<Segment>, cursors: Vec<Cursor>) -> State {
+fn state(next: Seq, durable: Seq, segments: VecDeque<Segment>, cursors: Vec<Cursor>) -> State {
     State {
         next,
-        durable: next,
+        durable,
+        write: WritePolicy::Always,
+        spilling: false,
+        writing: 0,
+        watched: false,
+        saved: 0,
         pending: VecDeque::new(),
         pending_bytes: 0,
         recent: VecDeque::new(),

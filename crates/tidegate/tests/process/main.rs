@@ -7,6 +7,8 @@
 mod child;
 mod durable;
 mod killed;
+mod letters;
+mod once;
 mod reduced;
 mod refused;
 mod reload;

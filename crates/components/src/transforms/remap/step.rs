@@ -23,6 +23,8 @@ pub(super) enum Treatment {
     Drop,
     /// It goes to the output `dropped`.
     Reroute,
+    /// It goes to the dead letters.
+    Letter,
 }
 
 impl Treatment {
@@ -32,6 +34,7 @@ impl Treatment {
             Self::Keep => "the record goes on as it was",
             Self::Drop => "the record is refused for good",
             Self::Reroute => "the record goes to the output `dropped`",
+            Self::Letter => "the record goes to the dead letters",
         }
     }
 }
@@ -59,7 +62,7 @@ struct Extra {
 
 impl RemapStep {
     pub(super) fn new(program: Program, on_abort: Treatment, on_error: Treatment, cx: &BuildContext) -> Self {
-        let (verdicts, edits) = (Verdicts::default(), Edits::default());
+        let (verdicts, edits) = (Verdicts::default(), Edits::of(cx));
         let [failed, aborted] = ["records_failed", "records_aborted"].map(|name| cx.meters.counter(&cx.node, name));
         Self {
             program,
@@ -123,7 +126,11 @@ impl RemapStep {
             match treatment {
                 Treatment::Keep => {}
                 Treatment::Drop if reason == "abort" => self.edits.filter(number(*at)),
-                Treatment::Drop => {
+                Treatment::Letter if reason == "abort" => {
+                    self.edits
+                        .refuse(number(*at), Nack::permanent(format!("the program aborted on this record: {message}")));
+                }
+                Treatment::Drop | Treatment::Letter => {
                     let cause = format!("the program failed on this record: {message}");
                     self.edits.refuse(number(*at), Nack::permanent(cause));
                 }
