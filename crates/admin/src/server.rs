@@ -75,6 +75,10 @@ async fn progress(State(shown): State<Shown>) -> Response {
             text.push_str(&format!("{}\n", trouble.about(name)));
         }
     }
+    for (name, trouble) in view.checkpoint_troubles() {
+        is_unhealthy |= trouble.is_fault;
+        text.push_str(&format!("the checkpoint of \"{name}\": {}\n", trouble.words));
+    }
     if is_unhealthy {
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
