@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{SECOND, World};
-use tidegate_store::{Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, SyncPolicy, Trouble};
+use tidegate_store::{
+    Fault, Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, SyncPolicy, Trouble,
+};
 
 #[test]
 fn nothing_is_durable_before_its_sync_and_nothing_is_read_before_that() {
@@ -237,6 +239,24 @@ fn a_clock_that_is_set_back_stops_nothing() {
         2,
         "the cursor was saved although the clock stood before the last save"
     );
+}
+
+/// Two troubles with the cursors, one after the other: when they can be saved again, all is well, also while nothing comes.
+#[test]
+fn a_log_that_waits_for_nothing_any_more_says_so() {
+    let mut world = World::new(1, World::small().sync(SyncPolicy::Always));
+    world.append(100).unwrap();
+    world.disk.plan(world.disk.calls(), Fault::Failed);
+    world.round();
+    world.now += 2 * SECOND;
+    world.disk.plan(world.disk.calls(), Fault::Full);
+    world.round();
+    assert!(matches!(world.log().appender.health(), Health::Waiting(_)));
+    for _ in 0..3 {
+        world.now += 2 * SECOND;
+        world.round();
+    }
+    assert_eq!(world.log().appender.health(), Health::Good);
 }
 
 #[test]

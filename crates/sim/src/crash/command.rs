@@ -142,7 +142,8 @@ mod tests {
         let options = parsed("--program p --scratch s --rounds 3 --only sync,http_http_disk --json").unwrap();
         assert_eq!((options.rounds, options.json, options.only.len()), (3, true, 2));
         assert_eq!(parsed("--program p --scratch s --seed 7").unwrap().seed, Some(7));
-        for wrong in ["--rounds 3", "--program p --scratch s --only fsync", "--program p --scratch s --rounds x", "-x"] {
+        for wrong in ["--rounds 3", "--program p --scratch s --only fsync", "--program p --scratch s --rounds x", "-x"]
+        {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
         assert!(list().contains("tcp_tcp_disk") && list().contains("unlink"));

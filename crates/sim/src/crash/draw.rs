@@ -177,8 +177,10 @@ mod tests {
         all.sort_by_key(|round| (round.case.name, round.fault));
         all.dedup_by_key(|round| (round.case.name, round.fault));
         assert_eq!(all.len(), count);
-        assert!(seeds(1, 5, |case, _| case.name == "tcp_tcp_disk").into_iter().all(|seed| {
-            Round::draw(seed).case.name == "tcp_tcp_disk"
-        }));
+        assert!(
+            seeds(1, 5, |case, _| case.name == "tcp_tcp_disk")
+                .into_iter()
+                .all(|seed| { Round::draw(seed).case.name == "tcp_tcp_disk" })
+        );
     }
 }

@@ -77,9 +77,8 @@ fn repeats(book: &Book) -> (u64, Duration, Vec<(u64, Duration)>) {
         if known.is_sent_again {
             continue;
         }
-        let age = |(from, to): &(Duration, Duration)| {
-            (known.first <= *to + AGAIN).then(|| from.saturating_sub(known.first))
-        };
+        let age =
+            |(from, to): &(Duration, Duration)| (known.first <= *to + AGAIN).then(|| from.saturating_sub(known.first));
         match book.disturbed.iter().filter_map(age).min() {
             Some(age) if age <= AGAIN => oldest = oldest.max(age),
             Some(_) | None => unexcused.push((id, known.first)),

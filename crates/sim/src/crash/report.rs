@@ -98,11 +98,13 @@ pub(super) fn table(verdicts: &[Verdict]) -> String {
         let _ = writeln!(text, "{} {promise}", row(name, sum));
     }
     for (name, sum) in of_pipeline.iter().filter(|(_, sum)| sum.may_lose > 0) {
-        let _ = writeln!(text, "  {name}: {} lost at most by one kill, {} may be (explain)", sum.most_lost, sum.may_lose);
+        let _ =
+            writeln!(text, "  {name}: {} lost at most by one kill, {} may be (explain)", sum.most_lost, sum.may_lose);
     }
     let _ = writeln!(text, "\nfault");
     for (fault, sum) in &of_fault {
-        let hits = verdicts.iter().filter(|verdict| verdict.round.fault == *fault).filter_map(|verdict| verdict.facts.hit);
+        let hits =
+            verdicts.iter().filter(|verdict| verdict.round.fault == *fault).filter_map(|verdict| verdict.facts.hit);
         let hits: Vec<bool> = hits.collect();
         let died = hits.iter().filter(|hit| **hit).count();
         let hits = if hits.is_empty() { String::new() } else { format!("died there in {died} of {}", hits.len()) };

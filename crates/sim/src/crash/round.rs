@@ -82,15 +82,11 @@ pub(super) fn play(round: &Round, program: &Path, scratch: &Path) -> Result<judg
         source::Kind::Http | source::Kind::Tcp => free_address()?,
     };
     let file = folder.join("pipeline.yaml");
-    let places =
-        Places { from: &from, to: &sink.at, data: &data, ordered: round.ordered, fsync: round.fsync };
+    let places = Places { from: &from, to: &sink.at, data: &data, ordered: round.ordered, fsync: round.fsync };
     std::fs::write(&file, round.case.text(&places)).map_err(|error| format!("{}: {error}", file.display()))?;
     let explained = Explained::of(program, &file)?;
-    let facts = Facts {
-        resident_mib: explained.resident_mib(),
-        exposed_bytes: explained.exposed_bytes(),
-        ..Facts::default()
-    };
+    let facts =
+        Facts { resident_mib: explained.resident_mib(), exposed_bytes: explained.exposed_bytes(), ..Facts::default() };
     let mut stage = Stage { round, program, folder, file, ground, book, sink, facts };
     stage.play(&from)?;
     let verdict = judge::judge(round, &lock(&stage.book), &stage.facts);
@@ -289,7 +285,8 @@ impl Stage<'_> {
             let book = lock(&self.book);
             same = if book.seen == seen { same + 1 } else { 0 };
             seen = book.seen;
-            let all = if self.round.case.is_promised() { book.missing().next().is_none() } else { book.unsettled() == 0 };
+            let all =
+                if self.round.case.is_promised() { book.missing().next().is_none() } else { book.unsettled() == 0 };
             // One more look, for what comes twice.
             all && same > 4 || same > 400 || !self.round.case.is_promised() && same > 60
         });

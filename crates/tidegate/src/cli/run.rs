@@ -70,7 +70,9 @@ pub(super) struct RunOptions {
 /// Says what a rehearsal asks for, so that nobody runs one without knowing.
 fn rehearsed() -> Result<(), String> {
     if rehearsal::check()? {
-        tracing::warn!("this is a rehearsal: the environment asks this process to die, to be slow or to have the wrong time");
+        tracing::warn!(
+            "this is a rehearsal: the environment asks this process to die, to be slow or to have the wrong time"
+        );
     }
     Ok(())
 }
