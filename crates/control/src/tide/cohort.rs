@@ -23,6 +23,8 @@ pub(super) struct Seen {
     pub(super) error: f64,
     /// Answers per second while the cohort was out, of all requests.
     pub(super) throughput: f64,
+    /// The answers that it was counted from.
+    pub(super) answers: f64,
     /// The mean of what was in flight.
     pub(super) in_flight: f64,
     /// Whether most were sent with the limit reached.
@@ -133,6 +135,7 @@ impl Cohort {
             low,
             error: (above - below) / 2.0,
             throughput: f64::from(self.answers) / seconds,
+            answers: f64::from(self.answers),
             in_flight: self.in_flight / f64::from(self.sent),
             is_full: self.full * 2 >= self.sent,
             is_dead: self.timed_out * 2 >= self.sent,

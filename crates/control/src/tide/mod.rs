@@ -81,6 +81,8 @@ struct Trial {
 struct Knee {
     in_flight: f64,
     throughput: f64,
+    /// The answers that the throughput was counted from.
+    answers: f64,
 }
 
 impl Tide {
@@ -172,23 +174,28 @@ impl Tide {
         }
         if self.is_in_vain(seen) {
             self.speed = 0;
-            return self.knee.map_or(self.limit, |knee| knee.in_flight.max(1.0));
+            // What was seen there is measured anew: it may have been luck.
+            return self.knee.take().map_or(self.limit, |knee| knee.in_flight.max(1.0));
         }
         let share = (STEP * 2_f64.powi(self.speed.min(FULL_SPEED))).min(1.0);
         self.speed = (self.speed + 1).min(FULL_SPEED);
         self.limit + (self.limit * share).max(0.5)
     }
 
-    /// Whether growth by a half has bought no throughput.
+    /// Whether growth has bought no throughput, beyond what chance explains.
     fn is_in_vain(&mut self, seen: &Seen) -> bool {
-        let knee = *self.knee.get_or_insert(Knee { in_flight: seen.in_flight, throughput: seen.throughput });
+        let here = Knee { in_flight: seen.in_flight, throughput: seen.throughput, answers: seen.answers };
+        let knee = *self.knee.get_or_insert(here);
         let grown = seen.in_flight / knee.in_flight;
         let bought = seen.throughput / knee.throughput.max(1e-9);
-        if !(1.0 / 1.5..1.5).contains(&grown) {
-            if grown > 1.0 && bought < 1.0 + (grown - 1.0) * 0.2 {
-                return true;
-            }
-            self.knee = Some(Knee { in_flight: seen.in_flight, throughput: seen.throughput });
+        // The relative error of a count is one over its root.
+        let error = (1.0 / knee.answers.max(1.0) + 1.0 / seen.answers.max(1.0)).sqrt();
+        let should = 1.0 + (grown - 1.0) * 0.2;
+        if grown > 1.5 && bought * (1.0 + 2.0 * error) < should {
+            return true;
+        }
+        if grown < 1.0 / 1.5 || (grown > 1.5 && bought * (1.0 - 2.0 * error) > should) {
+            self.knee = Some(here);
         }
         false
     }

@@ -164,3 +164,49 @@ impl<P: Stored, D: Disk> Sink<P> for LogSink<P, D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use tidegate_flow::{AccountSpec, Budget, Items, mib};
+    use tidegate_store::{LogOptions, SimulatedDisk, SyncPolicy};
+
+    use super::super::{LogEnds, LogSpec};
+    use super::*;
+
+    type Ends = LogEnds<Items<String>, SimulatedDisk>;
+
+    /// The ends of a log that is open, its sinks with this much memory.
+    async fn open(memory: Bytes) -> Ends {
+        let disk = SimulatedDisk::new(1);
+        let options = LogOptions::new(LogOptions::MIN_SIZE_BYTES).sync(SyncPolicy::Always);
+        let mut ends: Ends = LogSpec::new(move || Ok(disk.clone()), options, || 1).ends();
+        let account = Budget::new(mib(16)).account("to_disk", AccountSpec::holding(memory)).unwrap();
+        let clock = Clock::new();
+        ends.sinks.iter_mut().for_each(|sink| sink.open(SinkContext::new("to_disk", account.clone(), clock)));
+        ends.sinks[0].appender().await.unwrap();
+        ends
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_first_is_appended_first_whoever_runs_first() {
+        let LogEnds { mut sinks, view, source, .. } = open(mib(8)).await;
+        let [first, second, ..] = &mut sinks[..] else { return };
+        let mut texts = ["one", "two"].map(|text| Items::from(vec![text.to_owned()]));
+        let [one, two] = &mut texts;
+        let meta = Meta::default();
+        first.begin();
+        second.begin();
+        let mut late = pin!(second.deliver(two, &meta));
+        assert!(late.as_mut().now_or_never().is_none());
+        assert_eq!(view.counts().appended, 0, "it has to wait for the one that was begun before it");
+        let early = first.deliver(one, &meta);
+        assert_eq!(futures_util::future::join(late, early).await, (Ok(Accepted::All), Ok(Accepted::All)));
+        assert_eq!(view.counts().appended, 2);
+        drop(source);
+    }
+}

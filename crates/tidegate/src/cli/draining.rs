@@ -36,10 +36,12 @@ pub(super) async fn drain(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
         tokio::select! {
+            // In this order: on a machine that is late with everything, a word about the drain comes before its end.
+            biased;
             () = running.ended() => break Ended::Drained,
-            () = sleep_until(begun + deadline) => break Ended::Late,
             heard = signals.next() => if heard == Heard::End { break Ended::Stopped },
             _ = ticks.tick() => notice.tell(status),
+            () = sleep_until(begun + deadline) => break Ended::Late,
             () = &mut refusals => {}
         }
     };

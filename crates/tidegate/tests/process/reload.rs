@@ -245,7 +245,7 @@ fn a_reload_that_abandons_records_says_how_many_and_a_drain_says_how_it_stands()
     let heard = run.reload(&text);
     assert!(heard.contains("drained and started anew: the memory budget"), "{heard}");
     let heard = run.program.hear("draining");
-    assert!(heard.contains("draining 100 records, at most 1 s"), "{heard}");
+    assert!(heard.contains("draining 100 records, at most "), "{heard}");
     let heard = run.program.hear("WARN");
     assert!(heard.contains("100 records in flight, which are abandoned"), "{heard}");
     assert!(heard.contains("lost for good") && heard.contains("100 of `in`"), "{heard}");
