@@ -175,3 +175,35 @@ fn a_segment_whose_header_is_damaged_is_read_from_inside_a_batch() {
     let survey = tidegate_store::Survey::of(&disk).unwrap();
     assert!(!survey.segments[0].damaged_header, "it is mended");
 }
+
+/// A write that was under way when the power went: its beginning or its end is there, up to or from any byte. What had been
+/// durable is read, of the rest nothing but whole records in order, and nothing is said to be damaged.
+#[test]
+fn an_unsynced_write_torn_at_any_byte_costs_nothing_that_was_durable() {
+    let mut world = World::new(3, World::small().sync(SyncPolicy::Always));
+    for _ in 0..2 {
+        world.append(BYTES).unwrap();
+        world.round();
+    }
+    let from = segment::HEADER_BYTES as u64 + 2 * frame::frame_bytes(BYTES);
+    let before = world.disk.fork(0);
+    for _ in 0..3 {
+        world.append(BYTES).unwrap();
+    }
+    let durable = world.durable;
+    world.round();
+    world.log = None;
+    let mut written = vec![0; usize::try_from(3 * frame::frame_bytes(BYTES)).unwrap()];
+    world.disk.open(&segment::name(0)).unwrap().read_at(from, &mut written).unwrap();
+    for cut in 0..=written.len() {
+        for part in [0..cut, cut..written.len()] {
+            let disk = before.fork(cut as u64);
+            let mut file = disk.open(&segment::name(0)).unwrap();
+            file.write_at(from + part.start as u64, &written[part.clone()]).unwrap();
+            file.sync().unwrap();
+            let (came, damaged) = reread(&world, &disk);
+            assert_eq!(came, (0..came.len() as u64).collect::<Vec<_>>(), "cut at {cut}, {part:?}");
+            assert!(came.len() as u64 >= durable && damaged == 0, "cut at {cut}, {part:?}: {came:?}, {damaged}");
+        }
+    }
+}
