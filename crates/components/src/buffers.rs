@@ -5,10 +5,10 @@ use std::path::Path;
 
 use tidegate_flow::Meta;
 use tidegate_record::Timestamp;
-use tidegate_runtime::durable::{RealDisk, Survey, batch_of};
+use tidegate_runtime::durable::{READER, RealDisk, Repaired, Survey, batch_of};
 
 use crate::Rows;
-use crate::wiring::{BUFFERS, folder_of, node_of};
+use crate::wiring::{BUFFERS, folder_of, node_of, wall_nanos};
 
 /// A record in a buffer.
 #[derive(Debug)]
@@ -28,7 +28,12 @@ pub struct Stored<'a> {
 /// # Errors
 /// The directory cannot be read. That there is none is no error.
 pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(data_dir.join(BUFFERS)) {
+    names_in(&data_dir.join(BUFFERS))
+}
+
+/// The names of the nodes that have a folder in this one.
+pub(crate) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -54,8 +59,16 @@ pub fn survey(data_dir: &Path, node: &str) -> io::Result<Survey> {
     Survey::of(&disk(data_dir, node)?)
 }
 
-/// Shows the records that are whole, from number `from` on, for as long as `see` wants more. Says how many records there
-/// were that this version cannot read.
+/// The number of the record that waits longest in the buffer of a component. Takes no look at the records.
+///
+/// # Errors
+/// As [`survey`].
+pub fn oldest(data_dir: &Path, node: &str) -> io::Result<u64> {
+    Survey::settled_on(&disk(data_dir, node)?)
+}
+
+/// Shows the records that are whole, from number `from` on, until `see` wants no more. Says how many records there were
+/// up to there that this version cannot read.
 ///
 /// # Errors
 /// As [`survey`].
@@ -84,6 +97,14 @@ pub fn records(
         })
     })?;
     Ok((survey, unknown))
+}
+
+/// Mends the buffer of a component, which no pipeline may have open. With `dry_run` nothing is changed.
+///
+/// # Errors
+/// A pipeline has it open ([`io::ErrorKind::WouldBlock`]), or the disk fails.
+pub fn repair(data_dir: &Path, node: &str, dry_run: bool) -> io::Result<Repaired> {
+    tidegate_runtime::durable::repair(RealDisk::at(folder_of(data_dir, node))?, READER, dry_run, wall_nanos())
 }
 
 fn disk(data_dir: &Path, node: &str) -> io::Result<RealDisk> {

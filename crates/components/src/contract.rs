@@ -24,6 +24,7 @@ pub use self::meters::{Counter, Meter, Meters};
 pub use self::page::Page;
 pub use self::shed::{Hits, Shed};
 use crate::Rows;
+use crate::sinks::dead_letter_queue::DeadLetterQueue;
 use crate::wiring::{SinkSlot, SourceSlot};
 
 /// What all configurations have in common. Implemented for everything that can be printed and written.
@@ -79,6 +80,12 @@ pub trait TransformConfig: Config {
         Vec::new()
     }
 
+    /// Whether it may refuse single records for good. `dead_letter` is for those; a transform that refuses none has no use
+    /// for it.
+    fn refuses_records(&self) -> bool {
+        false
+    }
+
     /// Makes the transform.
     ///
     /// # Errors
@@ -114,6 +121,11 @@ pub trait SinkConfig: Config {
     /// kept as dead letters unless the user says otherwise.
     fn refuses_records(&self) -> bool {
         false
+    }
+
+    /// The dead letter queue that it is; `None` where it is something else.
+    fn letter_box(&self) -> Option<&DeadLetterQueue> {
+        None
     }
 
     /// Makes the sink and hands it to the slot. Called within a tokio runtime.

@@ -3,7 +3,7 @@
 //!
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
-//! * [`buffers`]: buffers on disk, looked at while nobody or somebody uses them.
+//! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`rehearsal`]: what a rehearsal asks of the process: a testing aid.
@@ -15,11 +15,13 @@ pub mod wiring;
 
 pub mod buffers;
 pub mod columns;
+pub mod letters;
 pub mod options;
 pub mod value;
 
 mod clock;
 pub mod folder_lock;
+mod ids;
 pub mod rehearsal;
 pub mod template;
 #[cfg(test)]
@@ -59,6 +61,7 @@ pub static TRANSFORMS: &[TransformKind] = &[
 pub static SINKS: &[SinkKind] = &[
     sinks::blackhole::KIND,
     sinks::console::KIND,
+    sinks::dead_letter_queue::KIND,
     sinks::dead_letters::KIND,
     sinks::file::KIND,
     sinks::http::KIND,

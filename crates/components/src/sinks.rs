@@ -2,6 +2,7 @@
 
 pub mod blackhole;
 pub mod console;
+pub mod dead_letter_queue;
 pub mod dead_letters;
 pub mod file;
 pub mod http;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tidegate_flow::{Meta, Nack, Weight, kib, mib};
-use tidegate_record::{Form, Rows};
+use tidegate_record::{Form, RecordId, Rows};
 use tidegate_runtime::{Accepted, Pipeline, Report, Running, Sink};
 
 use crate::contract::BuildContext;
@@ -15,6 +15,8 @@ pub(crate) struct Kept {
     texts: Arc<Mutex<Vec<String>>>,
     /// The same as JSON.
     whole: Arc<Mutex<Vec<String>>>,
+    /// By what each is known.
+    ids: Arc<Mutex<Vec<Option<RecordId>>>>,
     /// Answers of the sink, in order; afterwards it accepts.
     refusals: Arc<Mutex<Vec<Nack>>>,
     arrived: Arc<tokio::sync::Notify>,
@@ -25,6 +27,11 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn texts(&self) -> Vec<String> {
         self.texts.lock().unwrap().clone()
+    }
+
+    /// By what each of the records is known.
+    pub(crate) fn ids(&self) -> Vec<Option<RecordId>> {
+        self.ids.lock().unwrap().clone()
     }
 
     /// The first records as JSON.
@@ -68,6 +75,7 @@ impl Sink<Rows> for Kept {
                 Form::Object => row.write_json(&mut text),
             }
             texts.push(String::from_utf8_lossy(&text).into_owned());
+            self.ids.lock().unwrap().push(row.id());
             let mut whole = self.whole.lock().unwrap();
             if whole.len() < 10 {
                 text.clear();

@@ -22,7 +22,8 @@ mod swap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::durable::{BUFFERS, FROM_DISK, TO_DISK, folder_of, node_of};
+pub use self::durable::{BUFFERS, FROM_DISK, LETTER_BOX, LETTERS, TO_DISK, folder_of, letters_folder, node_of};
+pub(crate) use self::durable::{log_counters, wall_nanos};
 pub use self::join::join;
 pub use self::layout::Layout;
 #[cfg(test)]
@@ -47,7 +48,8 @@ pub struct Node {
     pub buffer: Option<Buffer>,
     /// For a source: how its records are sorted; `None` where they are not.
     pub columns: Option<Columns>,
-    /// For a sink: the sink that takes what this one refuses for good. `None`: such records go back to their source.
+    /// For a sink or a transform: the sink that takes what this one refuses for good. `None`: such records go back to their
+    /// source, or where the transform's own keys say.
     pub dead_letters: Option<Arc<str>>,
     /// What it is.
     pub part: Part,

@@ -24,7 +24,7 @@ pub use beyond::Beyond;
 pub use kernel::KernelFacts;
 pub use logs::LogFacts;
 pub use pairs::{Guarantee, Pair};
-pub use refused::RefusedFacts;
+pub use refused::{QueueFacts, RefusedFacts};
 pub use sheds::ShedFacts;
 
 /// The facts about a plan.

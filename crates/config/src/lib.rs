@@ -96,6 +96,7 @@ pub mod diff;
 pub mod explain;
 pub mod picture;
 pub mod reference;
+pub mod replay;
 pub mod schema;
 pub mod swap;
 pub mod words;

@@ -59,7 +59,7 @@ pub struct PlanNode {
     pub buffer: Option<Buffer>,
     /// How the records of a source are sorted, where the file says so.
     pub columns: Option<Columns>,
-    /// Which sink takes what this one refuses for good: an index into the nodes of the plan.
+    /// Which sink takes what this one refuses for good, of a sink or a transform: an index into the nodes of the plan.
     pub dead_letters: Option<usize>,
     /// As it stands in the file.
     pub tree: Node,
@@ -193,8 +193,8 @@ pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
         drafts.push(component::read_one(*declared, is_letter_box, &mut problems));
     }
     let inputs = graph::resolve(&drafts, incomplete || document.incomplete, &mut problems);
-    dead_letters::check(&drafts, &mut problems);
     let cx = BuildContext { data_dir: settings.data_dir.clone(), ..cx.clone() };
+    dead_letters::check(&drafts, &cx, &mut problems);
     drafts.iter().for_each(|draft| check::check(draft, &cx, depth, &mut problems));
     clash::check(&drafts, &mut problems);
     let cases = document.tests.map(|entry| read_cases(entry, &drafts, &mut problems)).unwrap_or_default();
@@ -203,7 +203,7 @@ pub fn plan(loaded: Loaded, cx: &BuildContext, depth: Depth) -> Planned {
     let nodes = drafts.into_iter().zip(inputs).filter_map(|(draft, inputs)| draft.into_node(inputs));
     let plan = sound.then(|| {
         let mut nodes: Vec<_> = nodes.collect();
-        dead_letters::connect(&mut nodes, &settings);
+        dead_letters::connect(&mut nodes);
         Plan { settings, nodes, cases }
     });
     Planned { plan, files, problems, secrets }

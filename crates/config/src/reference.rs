@@ -51,7 +51,7 @@ pub fn entries() -> Vec<Entry> {
         };
     }
     let sources = listed!(SOURCES, "source", |_| &["columns"]);
-    let transforms = listed!(TRANSFORMS, "transform", |_| &["inputs", "buffer"]);
+    let transforms = listed!(TRANSFORMS, "transform", |_| &["inputs", "buffer", "dead_letter"]);
     listed_all(sources.chain(transforms), listed!(SINKS, "sink", common_of_sink))
 }
 
@@ -61,7 +61,7 @@ fn listed_all(first: impl Iterator<Item = Entry>, then: impl Iterator<Item = Ent
 
 /// What takes dead letters is the end of their way, and has none itself.
 fn common_of_sink(name: &str) -> &'static [&'static str] {
-    if name == "dead_letters" { &["inputs", "buffer"] } else { &["inputs", "buffer", "dead_letter"] }
+    if name.starts_with("dead_letter") { &["inputs", "buffer"] } else { &["inputs", "buffer", "dead_letter"] }
 }
 
 impl Entry {

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tidegate_components::columns::Columns;
 use tidegate_components::options::Buffer;
+use tidegate_components::sinks::dead_letter_queue::DeadLetterQueue;
 use tidegate_components::value::ByteSize;
 use tidegate_components::{SINKS, SOURCES, TRANSFORMS};
 
@@ -18,7 +19,8 @@ pub fn schema() -> Value {
     builder.defs.insert("inputs".to_string(), inputs());
     builder.defs.insert("buffer".to_string(), buffer);
     builder.defs.insert("columns".to_string(), columns);
-    builder.defs.insert("dead_letter".to_string(), dead_letter());
+    let queue = builder.of::<DeadLetterQueue>();
+    builder.defs.insert("dead_letter".to_string(), dead_letter(queue));
     let mut all = |kinds: Vec<(&str, &str, Schema)>, keys: &[&str], needed: bool| {
         let one = |(name, summary, schema)| builder.component(name, summary, schema, keys, needed);
         let variants: Vec<Value> = kinds.into_iter().map(one).collect();
@@ -35,7 +37,7 @@ pub fn schema() -> Value {
         };
     }
     let sources = all(listed!(SOURCES), &["columns"], false);
-    let transforms = all(listed!(TRANSFORMS), &["inputs", "buffer"], true);
+    let transforms = all(listed!(TRANSFORMS), &["inputs", "buffer", "dead_letter"], true);
     let sinks = all(listed!(SINKS), &["inputs", "buffer", "dead_letter"], false);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -125,10 +127,10 @@ fn inputs() -> Value {
     })
 }
 
-fn dead_letter() -> Value {
+fn dead_letter(queue: Value) -> Value {
     json!({
-        "description": "Where records go that the sink refuses for good: true for a file in the data directory, or the name of another sink, or false for back to their source. Default: a file where a source before the sink has nobody to tell, back to their source otherwise.",
-        "anyOf": [ { "type": "boolean" }, { "type": "string" } ]
+        "description": "Where records go that the component refuses for good: true, or a table with its limits, for a queue in the data directory, or the name of a sink, or false for back to their source. Default: for a sink a queue where a source before it has nobody to tell, back to their source otherwise; for a transform what its own keys say.",
+        "anyOf": [ { "type": "boolean" }, { "type": "string" }, queue ]
     })
 }
 

@@ -113,9 +113,15 @@ pub fn probe(old: &Plan, new: &Plan, cx: &BuildContext) -> Result<(), Problems> 
 /// Whether a component can be put into the place of another, or why not.
 fn in_place(before: &PlanNode, after: &PlanNode) -> Result<(), String> {
     match (&before.component, &after.component) {
+        (Component::Sink(before), Component::Sink(now)) if before.letter_box().or(now.letter_box()).is_some() => {
+            Err(format!("the log of {} is another", after.in_words()))
+        }
         (Component::Sink(before), Component::Sink(now)) if before.required() == now.required() => Ok(()),
         (Component::Sink(_), Component::Sink(_)) => {
             Err(format!("whether sources wait for {} is another", after.in_words()))
+        }
+        (Component::Transform(_), Component::Transform(_)) if before.dead_letters.or(after.dead_letters).is_some() => {
+            Err(format!("{} has dead letters", after.in_words()))
         }
         (Component::Transform(before), Component::Transform(now)) => {
             if before.outputs().is_empty() && now.outputs().is_empty() {

@@ -134,7 +134,7 @@ pub(crate) fn part(plan: &Plan, at: usize, problems: &mut Problems) -> Option<No
 }
 
 /// The problem for something that the runtime refuses.
-fn describe(plan: &Plan, error: &BuildError) -> Problem {
+pub(crate) fn describe(plan: &Plan, error: &BuildError) -> Problem {
     let text = error.to_string();
     let (title, rest) = text.split_once('\n').map_or((text.as_str(), None), |(title, rest)| (title, Some(rest)));
     let new = |code| {

@@ -161,6 +161,8 @@ pub struct Note {
     pub origin: Arc<str>,
     /// How often it was tried.
     pub attempts: u32,
+    /// When it was first refused.
+    pub first: Time,
     /// When it was given up.
     pub at: Time,
 }

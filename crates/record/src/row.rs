@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::id::RecordId;
 use crate::json;
 use crate::origin::Origin;
 use crate::path::{Path, Segment};
@@ -57,6 +58,13 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn origin(&self) -> Option<&'a Arc<Origin>> {
         self.body.pieces.get(self.entry.piece).map(|piece| &piece.origin)
+    }
+
+    /// By what the record is known, where its source or its sender said so.
+    #[must_use]
+    pub fn id(&self) -> Option<RecordId> {
+        let ids = self.body.pieces.get(self.entry.piece)?.ids?;
+        Some(ids.of(self.entry.number))
     }
 
     /// The JSON text of the value at `path`, edits included, or `None` where there is none.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tidegate_flow::{Bytes, Slab};
 
 use crate::edit::RowMut;
+use crate::id::{Ids, RecordId};
 use crate::origin::Origin;
 use crate::row::{Form, Row};
 
@@ -34,6 +35,7 @@ pub struct Rows {
 }
 
 /// A fork shares its rows; whoever changes them first takes a copy of the table and the side buffer (never of slabs).
+#[allow(clippy::large_enum_variant, reason = "the usual one; a box would be an allocation for each batch")]
 enum Held {
     Own(Body),
     Shared(Arc<Body>, Range<usize>),
@@ -130,14 +132,32 @@ impl Rows {
         origin: &Arc<Origin>,
         ranges: impl Iterator<Item = Range<usize>>,
     ) {
+        self.push_ranges_from(None, slab, form, origin, ranges);
+    }
+
+    /// Like [`push_ranges`](Self::push_ranges), of rows that are known by these ids: the first by `first`, each further one
+    /// by the next number (or part).
+    ///
+    /// # Panics
+    /// Where a range is not within the slab.
+    pub fn push_ranges_from(
+        &mut self,
+        first: Option<RecordId>,
+        slab: &Slab,
+        form: Form,
+        origin: &Arc<Origin>,
+        ranges: impl Iterator<Item = Range<usize>>,
+    ) {
         let body = self.own();
-        let (piece, base) = body.pieces.place(slab, origin);
+        let (spot, mut number) = body.place(slab, origin, first);
+        let base = spot.offset;
         let text: &[u8] = slab;
         let mut bytes = 0;
         body.rows.extend(ranges.map(|range| {
             assert!(range.start <= range.end && range.end <= text.len(), "row outside of its slab");
             bytes += range.len() + size_of::<Entry>();
-            let mut entry = Entry::new(base + range.start..base + range.end, piece, form);
+            let mut entry = Entry::new(base + range.start..base + range.end, spot.piece, form, number);
+            number = number.wrapping_add(1);
             entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', &text[range]).is_some();
             entry
         }));
@@ -147,15 +167,28 @@ impl Rows {
     /// Appends a row whose bytes are copied into the side buffer: for what comes from no slab. As [`Form::Object`],
     /// `bytes` must be one JSON object.
     pub fn push_copy(&mut self, bytes: &[u8], form: Form, origin: &Arc<Origin>) {
+        self.push_copy_as(None, bytes, form, origin);
+    }
+
+    /// Like [`push_copy`](Self::push_copy), of a row that is known by this id, where it is.
+    pub fn push_copy_as(&mut self, id: Option<RecordId>, bytes: &[u8], form: Form, origin: &Arc<Origin>) {
         let body = self.own();
-        let (piece, _) = body.pieces.place(&Slab::default(), origin);
+        let (spot, number) = body.place(&Slab::default(), origin, id);
         let from = body.text.len();
         body.text.extend_from_slice(bytes);
-        let mut entry = Entry::new(from..body.text.len(), piece, form);
+        let mut entry = Entry::new(from..body.text.len(), spot.piece, form, number);
         entry.is_written = true;
         entry.has_newlines = form == Form::Object && memchr::memchr(b'\n', bytes).is_some();
         body.rows.push(entry);
         body.bytes += (bytes.len() + size_of::<Entry>()) as u64;
+    }
+
+    /// Numbers the rows of one read, which were pushed without ids: the first that was pushed is `first`, and so on, also
+    /// where some of them were removed since. To be called before rows of other reads are joined to them. Costs nothing for
+    /// each row.
+    pub fn identify(&mut self, first: RecordId) {
+        let (ids, _) = Ids::from(first);
+        self.own().pieces.iter_mut().for_each(|piece| piece.ids = Some(ids));
     }
 
     /// Moves the rows of slabs that are less than a quarter in use into the side buffer, so that the slabs can be freed.

@@ -54,9 +54,22 @@ impl<P: Payload> DeadLetterPort<P> {
     }
 
     /// Puts a refused batch in line; [`poll_sent`](Self::poll_sent) sends it. Only when the last one was sent.
-    pub(crate) fn stage(&mut self, mut batch: Batch<P>, nack: Nack, attempts: u32, cx: &StageContext) {
-        let (origin, at) = (Arc::clone(&cx.name), cx.now());
-        batch.meta.dead_letter = Some(Arc::new(Note { nack, origin, attempts, at }));
+    /// `tried`: how often, and when it was first refused.
+    pub(crate) fn stage(&mut self, batch: Batch<P>, nack: Nack, tried: (u32, Time), cx: &StageContext) {
+        self.stage_from(batch, nack, tried, Arc::clone(&cx.name), cx);
+    }
+
+    /// As [`stage`](Self::stage), of a step that has a name of its own.
+    pub(crate) fn stage_from(
+        &mut self,
+        mut batch: Batch<P>,
+        nack: Nack,
+        (attempts, first): (u32, Time),
+        origin: Arc<str>,
+        cx: &StageContext,
+    ) {
+        let at = cx.now();
+        batch.meta.dead_letter = Some(Arc::new(Note { nack, origin, attempts, first: first.min(at), at }));
         self.side.stage(batch);
     }
 

@@ -37,12 +37,17 @@ use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
 pub use self::view::{LogTrouble, LogView};
-pub use tidegate_store::{Counts, Disk, DiskFile, LogOptions, RealDisk, SegmentSurvey, Survey, SyncPolicy};
+pub use tidegate_store::marks::MARKS_LOCK;
+pub use tidegate_store::repair::{Mend, Repaired, repair};
+pub use tidegate_store::{
+    Counts, Disk, DiskFile, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy,
+    WritePolicy,
+};
 
 use self::shared::{Entrance, Hold, Shared};
 
 /// The only reader of a log of an edge.
-const READER: &str = "edge";
+pub const READER: &str = "edge";
 
 /// How many batches may wait for their sync at once.
 const UNDER_WAY: usize = 32;
@@ -53,12 +58,17 @@ pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Is told what the log has done so far, after each round of the thread that writes.
 pub type OnCounts = Box<dyn FnMut(&Counts) + Send>;
 
+/// Says below which number others have settled everything. May read files; `None`: nothing is known.
+pub type SettledElsewhere = Box<dyn FnMut() -> Option<u64> + Send>;
+
 /// The log of an edge on disk, before it is opened.
 pub struct LogSpec<D> {
     disk: Box<dyn FnMut() -> io::Result<D> + Send>,
     options: LogOptions,
     wall: WallClock,
     drops_oldest: bool,
+    opens_late: bool,
+    settled_elsewhere: Option<SettledElsewhere>,
     on_counts: OnCounts,
 }
 
@@ -69,13 +79,45 @@ impl<D: Disk> LogSpec<D> {
         options: LogOptions,
         wall: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
-        Self { disk: Box::new(disk), options, wall: Arc::new(wall), drops_oldest: false, on_counts: Box::new(|_| ()) }
+        Self {
+            disk: Box::new(disk),
+            options,
+            wall: Arc::new(wall),
+            drops_oldest: false,
+            opens_late: false,
+            settled_elsewhere: None,
+            on_counts: Box::new(|_| ()),
+        }
     }
 
     /// At its `max_size` the log gives up its oldest segment, rather than that upstream waits.
     #[must_use]
     pub fn drop_oldest(mut self, drops: bool) -> Self {
         self.drops_oldest = drops;
+        self
+    }
+
+    /// The log is opened, and made, when the first batch comes, rather than with the pipeline.
+    #[must_use]
+    pub fn open_late(mut self) -> Self {
+        self.opens_late = true;
+        self
+    }
+
+    /// The reader of the log is elsewhere: it is asked every second how far it is. For [`inlet`](Self::inlet).
+    #[must_use]
+    pub fn settled_elsewhere(mut self, ask: impl FnMut() -> Option<u64> + Send + 'static) -> Self {
+        self.settled_elsewhere = Some(Box::new(ask));
+        self
+    }
+
+    /// What downstream settles before it was written never is. Writing begins when what waits takes half of the log's
+    /// memory, when every sink of the pool waits, or when one has waited for so long; it ends when downstream has caught
+    /// up. `None`, and the default: everything is written first.
+    #[must_use]
+    pub fn write_under_pressure(mut self, wait: Option<Duration>) -> Self {
+        let policy = |wait| WritePolicy::UnderPressure { batches: UNDER_WAY, wait };
+        self.options = self.options.write(wait.map_or(WritePolicy::Always, policy));
         self
     }
 
@@ -86,6 +128,19 @@ impl<D: Disk> LogSpec<D> {
         self
     }
 
+    /// The first end alone, of a log that nothing in this pipeline reads. Nothing is opened before the pipeline starts.
+    #[must_use]
+    pub fn inlet<P: Stored>(self) -> LogInlet<P, D> {
+        let held = Bytes::new(self.options.held_bytes(0));
+        let wall = Arc::clone(&self.wall);
+        let opens_late = self.opens_late;
+        let shared = Arc::new(Shared::new(self));
+        let hold = Arc::new(Hold::new(Arc::clone(&shared)));
+        let entrance = Arc::new(Entrance::new(hold, opens_late));
+        let sinks = (0..UNDER_WAY).map(|_| LogSink::new(Arc::clone(&entrance), Arc::clone(&wall), held)).collect();
+        LogInlet { sinks, encoding: held + sink::SHEET, view: LogView::new(shared) }
+    }
+
     /// The two ends of the edge. Nothing is opened before the pipeline starts.
     #[must_use]
     pub fn ends<P: Stored>(self) -> LogEnds<P, D> {
@@ -93,7 +148,8 @@ impl<D: Disk> LogSpec<D> {
         let wall = Arc::clone(&self.wall);
         let shared = Arc::new(Shared::new(self));
         let hold = Arc::new(Hold::new(Arc::clone(&shared)));
-        let entrance = Arc::new(Entrance::new(Arc::clone(&hold)));
+        // Whoever reads opens it with the pipeline.
+        let entrance = Arc::new(Entrance::new(Arc::clone(&hold), false));
         let sinks = (0..UNDER_WAY).map(|_| LogSink::new(Arc::clone(&entrance), Arc::clone(&wall), held)).collect();
         let view = LogView::new(Arc::clone(&shared));
         LogEnds { sinks, source: LogSource::new(hold, wall), encoding: held + sink::SHEET, view }
@@ -111,6 +167,16 @@ pub struct LogEnds<P: Stored, D: Disk> {
     /// [`SinkOptions::encoding`](crate::SinkOptions::encoding).
     pub encoding: Bytes,
     /// To look at it while it runs.
+    pub view: LogView,
+}
+
+/// The first end of a log, without a second.
+pub struct LogInlet<P: Stored, D: Disk> {
+    /// As of [`LogEnds`].
+    pub sinks: Vec<LogSink<P, D>>,
+    /// As of [`LogEnds`].
+    pub encoding: Bytes,
+    /// As of [`LogEnds`].
     pub view: LogView,
 }
 

@@ -4,13 +4,15 @@
 //! A sink says per record what it accepted. When it refuses a whole batch for good, or panics, the batch is halved
 //! until the culprits are alone; they go to the dead letter port, or back to the source as permanent nacks, and the
 //! rest is delivered. A batch of `n` records with `k` culprits costs at most `2 * k * log2(n) + 1` deliveries, which wait
-//! for one another where there are many: a hundred at once, and beyond that twenty a second and one for each ten records
-//! that were accepted.
+//! for one another where there are many: for each stage two hundred at once, and beyond that a hundred a second and one
+//! for each four records that were accepted. Where a receiver refuses everything (32 records in a row that were tried
+//! alone), one record of each batch is tried alone, and the rest of the batch goes its way.
 
 mod delivery;
 mod halving;
 mod jitter;
 mod outlet;
+mod part;
 mod pool;
 mod refusals;
 

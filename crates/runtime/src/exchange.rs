@@ -171,7 +171,14 @@ impl<P: Payload> Transform<P> for Exchange<P> {
     }
 
     fn poll_side(&mut self, task: &mut Context<'_>, cx: &mut StageContext) -> Poll<Result<(), Ended>> {
-        self.step.poll_side(task, cx)
+        let Self { step, counts, .. } = self;
+        let mut polled = Poll::Pending;
+        // What is sent there leaves the step too.
+        counts.around(0, &mut None::<Batch<P>>, cx, |_, cx| {
+            polled = step.poll_side(task, cx);
+            Step::Done
+        });
+        polled
     }
 
     fn wake_at(&self) -> Option<Time> {

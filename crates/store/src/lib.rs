@@ -23,15 +23,18 @@ pub mod cursor;
 pub mod disk;
 pub mod frame;
 mod log;
+pub mod marks;
+pub mod repair;
 pub mod segment;
 mod survey;
 
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,
-    Settler, SyncPolicy, Trouble,
+    Settler, SyncPolicy, TooLong, Trouble, WritePolicy,
 };
 
+pub use marks::{Marks, Renewal};
 pub use survey::{SegmentSurvey, Survey};
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.

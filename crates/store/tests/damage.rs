@@ -105,6 +105,27 @@ fn a_segment_whose_header_is_damaged_is_read_all_the_same() {
     assert_eq!(reread(&world, &disk).0.len() as u64, RECORDS);
 }
 
+/// Nothing then says where the segment begins, and the reader stands within its first batch.
+#[test]
+fn a_segment_whose_header_is_damaged_is_read_from_within_its_first_batch() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = Log::open(disk.clone(), World::small(), &["r"], SECOND).unwrap();
+    for n in 0..3 {
+        log.appender.append(10, &std::sync::Arc::from(&[n; 50][..]), SECOND).unwrap();
+        log.committer.round((2 + u64::from(n)) * SECOND);
+    }
+    log.readers[0].read().unwrap();
+    log.readers[0].settle(4);
+    log.committer.round(9 * SECOND);
+    drop(log);
+    disk.flip(&segment::name(0), 20, 3);
+    let mut log = Log::open(disk, World::small(), &["r"], 10 * SECOND).unwrap();
+    for expected in [(0, 4), (10, 0), (20, 0)] {
+        let Read::Entry { entry, skip } = log.readers[0].read().unwrap() else { panic!("damage") };
+        assert_eq!((entry.first, skip), expected);
+    }
+}
+
 #[test]
 fn one_damaged_cursor_file_costs_repeats_two_cost_more_none_costs_a_record() {
     let mut world = World::new(1, World::small());

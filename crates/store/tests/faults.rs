@@ -29,6 +29,20 @@ fn work(world: &mut World, rounds: usize) {
     }
 }
 
+/// The same for a log that writes under pressure only: it is calm, under pressure, calm again, and so on.
+fn work_on_and_off(world: &mut World, rounds: usize) {
+    for round in 0..rounds {
+        let calm = round % 5 < 2;
+        for _ in 0..if calm { 2 } else { 5 } {
+            let _ = world.append(200 + (round % 7) * 150);
+        }
+        let read = world.read(if calm { 10 } else { 3 });
+        world.settle(if calm { read } else { read.saturating_sub(1) });
+        world.round();
+        world.now += SECOND / 10;
+    }
+}
+
 /// How many calls of the disk the work makes when nothing fails.
 fn calls(rounds: usize) -> (u64, u64) {
     let mut world = World::new(0, options());
@@ -48,6 +62,45 @@ fn the_power_goes_at_every_call() {
             world.crash();
             work(&mut world, 3);
             world.crash();
+        }
+    }
+}
+
+#[test]
+fn the_power_goes_at_every_call_of_a_log_that_writes_under_pressure() {
+    let mut world = World::passing(0, options());
+    let opened = world.disk.calls();
+    work_on_and_off(&mut world, 14);
+    let counts = world.log().appender.counts();
+    assert!(counts.passed > 10 && counts.written > 20, "the test must reach both: {counts:?}");
+    for call in 0..world.disk.calls() - opened {
+        for seed in 0..4 {
+            let mut world = World::passing(seed * 1_000 + call, options());
+            world.disk.plan(world.disk.calls() + call, Fault::Power);
+            work_on_and_off(&mut world, 14);
+            world.crash();
+            work_on_and_off(&mut world, 4);
+            world.crash();
+        }
+    }
+}
+
+#[test]
+fn one_error_at_every_call_of_a_log_that_writes_under_pressure_is_survived() {
+    for fault in [Fault::Failed, Fault::Full] {
+        for call in 0..120 {
+            let mut world = World::passing(call, options());
+            world.disk.plan(world.disk.calls() + call, fault);
+            work_on_and_off(&mut world, 14);
+            for _ in 0..4 {
+                world.now += 6 * SECOND;
+                world.round();
+            }
+            assert_eq!(world.log().appender.health(), Health::Good, "{fault:?} at call {call}");
+            let durable = world.durable;
+            world.read_all();
+            world.crash();
+            assert!(world.durable >= durable, "{fault:?} at call {call}, then a power cut");
         }
     }
 }

@@ -7,6 +7,7 @@ mod buffers;
 mod check;
 mod control;
 mod demo;
+mod dlq;
 mod draining;
 mod explain;
 mod graph;
@@ -52,6 +53,7 @@ enum Verb {
     List(list::List),
     Demo(demo::Demo),
     Buffer(buffer::Buffer),
+    Dlq(dlq::Dlq),
 }
 
 /// How a verb ended.
@@ -87,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::List(list) => list.run(),
         Verb::Demo(demo) => demo.run(),
         Verb::Buffer(buffer) => buffer.run(),
+        Verb::Dlq(dlq) => dlq.run(),
     };
     done.into()
 }

@@ -126,15 +126,15 @@ fn dead_letters_of_a_sink_have_their_cause_and_origin() {
         out.display()
     );
     let path = file("letters", "p.yaml", &text_of);
-    let letters = folder.join("dead_letters/out.ndjson");
-    drop(std::fs::remove_file(&letters));
+    drop(std::fs::remove_dir_all(folder.join("dead_letters")));
     let output = ran(&["run", path.to_str().unwrap(), "--no-admin"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let written = std::fs::read_to_string(&letters).unwrap();
+    let shown = ran(&["dlq", "show", "out", "--json", "--data-dir", folder.to_str().unwrap()]);
+    let written = text(&shown.stdout);
     assert_eq!(written.lines().count(), 3, "{written}");
     for line in written.lines() {
         let letter: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(letter["node"], "out", "{letter}");
+        assert_eq!(letter["origin"], "out", "{letter}");
         assert!(letter["cause"].as_str().is_some_and(|cause| cause.contains("none")), "{letter}");
         assert!(letter["record"]["message"].is_string(), "{letter}");
     }

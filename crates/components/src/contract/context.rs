@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
-use tidegate_runtime::View;
+use tidegate_runtime::{LetterTray, View};
 
 use super::meters::Meters;
+use crate::Rows;
 
 /// What components are given of the world around them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct BuildContext {
     pub node: Arc<str>,
     /// The pipeline, once it runs.
     pub observed: Observed,
+    /// Where the node puts what it refuses for good, where that is kept. For transforms.
+    pub letters: Option<LetterTray<Rows>>,
     /// The counters of the components.
     pub meters: Meters,
     /// Whether what is built will run: then folders of data are locked, so that no other process works with them. Not so
@@ -34,6 +37,7 @@ impl BuildContext {
             host: None,
             node: Arc::from(""),
             observed: Observed::default(),
+            letters: None,
             meters: Meters::default(),
             runs: false,
         }

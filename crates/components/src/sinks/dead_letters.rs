@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_letter_says_what_and_why() {
         let nack = Nack::permanent("the \"receiver\"\nsaid no");
-        let note = Note { nack, origin: "search".into(), attempts: 3, at: Time::ZERO };
+        let note = Note { nack, origin: "search".into(), attempts: 3, first: Time::ZERO, at: Time::ZERO };
         let meta = Meta { dead_letter: Some(Arc::new(note)), ..Meta::default() };
         let mut rows = Rows::from_texts([r#"{"a":1}"#, "plain"]);
         rows.row_mut(0).parse_message().unwrap();

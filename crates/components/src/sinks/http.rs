@@ -13,6 +13,15 @@
 //! * **Completes** with its input, when every request was answered.
 //! * **Fails** never.
 //!
+//! The header `Tidegate-Ids` says by what the records of a request are known, in their order: the same for a record however
+//! often it is sent, in whatever request, before and after a restart of a source that can read again. A receiver that
+//! keeps them can be idempotent: it has a record of a stream and a number once. `1,Bv..9:100*3,+2` are the records 100, 101,
+//! 102 and 104 of the stream `Bv..9`; numbers of a stream only grow. In full: `*` and how many follow each other, `+` and
+//! how far behind the one before, `.1`, `.2` for the parts of a record that became several, `$0` for the first stream that
+//! was named, `_` for a record that has no id. Where all that takes more than 4 KiB (about a thousand records that are not
+//! neighbours), the ids are those of the whole request, and only the very same request can be known again. The source
+//! `http_server` takes the header, and `dedupe` with `by: id` behind it filters what came before.
+//!
 //! Holds one encoded batch for each request under way, and while it is compressed that twice: charged before the batch is
 //! taken, and reserved for one request. Where there is no memory for as many requests as `request.concurrency` allows, fewer
 //! are under way. Proxies are not used, and redirects not followed.
@@ -108,6 +117,9 @@ pub struct Http {
     /// How the connection is secured, with `https://`.
     #[serde(default)]
     pub tls: Tls,
+    /// How the receiver is told by what records are known. Default: with a header.
+    #[serde(default)]
+    pub record_ids: RecordIds,
     /// Statuses that are worth another try, beyond those that are anyway: 409 where conflicts pass, for example.
     #[serde(default)]
     pub retry_statuses: Vec<u16>,
@@ -139,6 +151,17 @@ pub enum Method {
     /// `PATCH`.
     #[serde(alias = "PATCH")]
     Patch,
+}
+
+/// How the receiver is told by what records are known.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordIds {
+    /// With the header `Tidegate-Ids`, of at most 4 KiB.
+    #[default]
+    Header,
+    /// Not at all.
+    None,
 }
 
 /// How requests are compressed.
@@ -303,6 +326,7 @@ impl SinkConfig for Http {
             around: (self.payload_prefix.clone(), self.payload_suffix.clone()),
             compression: self.compression.into(),
             later: self.retry_statuses.clone(),
+            names_records: self.record_ids == RecordIds::Header,
         };
         let limits = self.limits();
         let packs = self.compression != Compression::None;

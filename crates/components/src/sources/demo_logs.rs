@@ -14,7 +14,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Cause, Time, Weight};
-use tidegate_record::{Form, Origin, Rows};
+use tidegate_record::{Form, Origin, Rows, StreamId};
 use tidegate_runtime::{Clock, NoCommit, Pull, Readiness, Source, SourceContext};
 
 use self::lines::Lines;
@@ -22,6 +22,7 @@ use super::decode::ROW_BYTES;
 use crate::clock::wall_time;
 use crate::contract::page::page;
 use crate::contract::{Check, Delivery, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::ids::Counted;
 use crate::value::{Period, Rate};
 use crate::wiring::SourceSlot;
 
@@ -59,7 +60,8 @@ pub struct DemoLogs {
     /// With `shuffle`, put a number that counts up before each line.
     #[serde(default)]
     pub sequence: bool,
-    /// Where the chain of random choices begins; the same number gives the same lines, but for their times.
+    /// Where the chain of random choices begins; the same number gives the same lines, but for their times, with the same
+    /// ids.
     #[serde(default)]
     pub seed: u64,
 }
@@ -103,7 +105,8 @@ impl SourceConfig for DemoLogs {
 
     fn start(self: Box<Self>, slot: SourceSlot<'_>) -> Result<(), StartError> {
         let host = slot.context().host.clone();
-        slot.source(Maker::new(*self, host));
+        let node = Arc::clone(slot.name());
+        slot.source(Maker::new(*self, host, &node));
         Ok(())
     }
 }
@@ -127,6 +130,7 @@ struct Maker {
     left: Option<u64>,
     pace: Option<Pace>,
     clock: Option<Clock>,
+    numbers: Counted,
 }
 
 /// When how many lines are due.
@@ -156,10 +160,13 @@ impl Pace {
 }
 
 impl Maker {
-    fn new(config: DemoLogs, host: Option<Arc<str>>) -> Self {
+    fn new(config: DemoLogs, host: Option<Arc<str>>, node: &str) -> Self {
+        let (seed, format) = (config.seed.to_le_bytes(), format!("{:?}", config.format));
+        let host_name = host.as_deref().unwrap_or_default();
+        let stream = StreamId::of(&[b"demo_logs", host_name.as_bytes(), node.as_bytes(), format.as_bytes(), &seed]);
         let pace = config.per_second().map(|per_second| Pace { per_second, due: 1.0, at: Time::ZERO });
         let left = config.count;
-        Self { lines: Lines::new(config), host, left, pace, clock: None }
+        Self { lines: Lines::new(config), host, left, pace, clock: None, numbers: Counted::of(stream) }
     }
 
     fn now(&self) -> Time {
@@ -218,6 +225,7 @@ impl Source for Maker {
             pace.due -= made;
         }
         self.left = self.left.map(|left| left - made);
+        self.numbers.number(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }
 }

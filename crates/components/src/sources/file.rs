@@ -205,7 +205,7 @@ impl SourceConfig for FileConfig {
             at.refuse("file_key", "a field needs a name").help("leave it out for \"file\"");
         }
         if at.depth() == Depth::Surroundings
-            && let Err(error) = stored::probe(&self.data_dir(at.context()))
+            && let Err(error) = stored::probe(&self.data_dir(at.context()), self.kept_as(at.context()))
         {
             let problem = at.refuse("data_dir", error.text).about(Class::Path);
             problem.help = error.help;
@@ -239,6 +239,11 @@ impl SourceConfig for FileConfig {
 }
 
 impl FileConfig {
+    /// Under which name there are positions to go on from, if any.
+    fn kept_as<'a>(&self, cx: &'a BuildContext) -> Option<&'a str> {
+        (!self.ignore_checkpoints && !cx.node.is_empty()).then_some(&*cx.node)
+    }
+
     fn data_dir(&self, cx: &BuildContext) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(|| cx.data_dir.clone())
     }

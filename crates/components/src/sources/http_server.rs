@@ -6,21 +6,33 @@
 //!   own request was answered with 503.
 //! * **Sheds** nothing. What a policy further on sheds is accepted, and the answer says how many records that were.
 //! * **Settles** by its answer: 200 (or `response_code`) when every record is safe; 503 with `Retry-After` when one was
-//!   refused for now, or was not safe within `ack_timeout` (it may still arrive: a possible duplicate, counted); 400 with
-//!   the cause when one was refused for good.
+//!   refused for now, or was not safe within `ack_timeout` (it may still arrive: a possible duplicate, counted); 400 when
+//!   one was refused for good, which sending it again does not change. The cause, which may name what is behind this
+//!   server, is in its log and not in the answer.
 //! * **Completes** never by itself.
 //! * **Fails** where it cannot listen. 413 answers a body over `max_body_bytes`, 400 one that is not what it should be,
 //!   408 one that does not come, 401, 404 and 405 what is not meant for it.
 //!
+//! Records are known by what the sender says: the header `Tidegate-Ids`, as the sink `http` sends it, names each of them,
+//! and with `Idempotency-Key` they are counted within that key. Whoever sends something again with the same ids can so be
+//! told from one who sends something equal (`dedupe` with `by: id`). Without, they are counted for this run. A sender could
+//! name its records like those of others: where senders do not trust each other, set `record_ids: own`.
+//!
 //! Holds 16 KiB for each connection, each body, what it was before it was compressed, and a list of its records: all of it
-//! charged before it is filled. Where there is no memory for another connection, that waits to be accepted. Connections are
-//! served by as many tasks as there are cores, at most 4, so that one that is slow or large does not keep others waiting.
+//! charged before it is filled. Where there is no memory or no place (`connection_limit`) for another connection, the one
+//! on which nothing was said for the longest time, a second at least, is closed (`connections_given_up`); where there is
+//! none, it waits. Connections are served by as many tasks as there are cores, at most 4, so that one that is slow or large
+//! does not keep others waiting.
 
 mod admission;
 mod body;
+mod desk;
 mod passage;
+mod refusal;
 mod requests;
+mod rules;
 mod serve;
+mod silent;
 mod source;
 
 use std::net::SocketAddr;
@@ -68,6 +80,8 @@ pub const KIND: SourceKind = SourceKind::of::<HttpServer>(
     "requests_timed_out",
     "records_possibly_duplicated",
     "bytes_read",
+    "connections_given_up",
+    "requests_with_wrong_ids",
 ]);
 
 const EXAMPLE: &str = "\
@@ -121,7 +135,10 @@ pub struct HttpServer {
     /// How long the head and the body of a request may take to arrive.
     #[serde(default = "read_timeout", alias = "read_timeout_secs")]
     pub read_timeout: Period,
-    /// The most connections at a time; more wait until one is closed.
+    /// By what records are known. Default: by what the sender says.
+    #[serde(default)]
+    pub record_ids: RecordIds,
+    /// The most connections at a time; more wait until one is closed, or was silent for a second and makes room.
     #[serde(default = "connections")]
     pub connection_limit: u32,
 }
@@ -137,6 +154,17 @@ pub enum Method {
     Put,
     /// PATCH.
     Patch,
+}
+
+/// By what records are known.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordIds {
+    /// By the headers `Tidegate-Ids` or `Idempotency-Key`, where there is one.
+    #[default]
+    FromSender,
+    /// By ids of this run, whatever the sender says.
+    Own,
 }
 
 /// Who may send: a name and a password (RFC 7617).
@@ -263,7 +291,7 @@ impl HttpServer {
     /// Starts, and says where it listens (the port may have been chosen by the system).
     fn start_at(self, slot: SourceSlot<'_>) -> Result<SocketAddr, StartError> {
         let (server, address) = Server::bind(&self, slot.name(), slot.context())?;
-        let source = Requests::new(server);
+        let source = Requests::new(server, slot.name());
         slot.source(SourceOptions::new(source).holding(HOLDING).slabs(SLAB_BYTES, SLABS, 0));
         Ok(address)
     }

@@ -30,6 +30,7 @@ use super::stream::{Memory, Outcome, PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT, Stre
 use crate::clock::wall_time;
 use crate::contract::page::page;
 use crate::contract::{Check, Counter, Delivery, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError};
+use crate::ids::Counted;
 use crate::options::{Decoding, Framing};
 use crate::value::ByteSize;
 use crate::wiring::SourceSlot;
@@ -97,6 +98,7 @@ impl Stdin {
             max_length,
             origin,
             decoder: Decoder::new(&self.decoding, node, &cx.meters),
+            numbers: Counted::fresh(node),
             oversize: cx.meters.counter(node, "frames_oversize"),
             cut_off: cx.meters.counter(node, "frames_cut_off"),
             ended: false,
@@ -198,6 +200,7 @@ struct Reader {
     max_length: usize,
     origin: Origin,
     decoder: Decoder,
+    numbers: Counted,
     oversize: Counter,
     cut_off: Counter,
     ended: bool,
@@ -252,6 +255,7 @@ impl Source for Reader {
             // Not for a single stream, which may always keep a slab.
             Outcome::NoMemory => return Err(Cause::from("no memory for a line of the standard input")),
         }
+        self.numbers.number(&mut rows);
         self.decoder.decode(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }

@@ -91,9 +91,17 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether the condition is true of the record. One that fails is not true, and counted.
     pub(super) fn matches(&mut self, row: Row<'_>) -> bool {
-        self.condition.check(row).unwrap_or_else(|failure| {
+        self.ask(row).unwrap_or(false)
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The condition failed, in the words of VRL; counted.
+    pub(super) fn ask(&mut self, row: Row<'_>) -> Result<bool, String> {
+        self.condition.check(row).map_err(|failure| {
             self.failed.one(|| format!("a condition failed, so it is not true: {}", failed_on(&failure.0, row)));
-            false
+            failure.0
         })
     }
 }

@@ -3,12 +3,15 @@
 //! * **Emits** the first record of each kind, in order.
 //! * **Blocks** with what is behind it; it holds the marks of the last records (`cache.num_events`), reserved.
 //! * **Sheds** nothing.
-//! * **Settles** a record that repeats one that is safe, or was given up for good, as filtered. While the first of its
+//! * **Settles** a record that repeats one that is safe, or went to the dead letters, as filtered. While the first of its
 //!   kind is on its way, a repetition does not pass, and ends when that does and as that does: a source is not told that
 //!   a record is safe because its like is under way. Where the first was refused for now, so is the repetition, and the
 //!   next one passes. In the counters of this stage it is filtered in any case.
 //! * **Completes** with its input; what was seen is forgotten with the process.
 //! * **Fails** never.
+//!
+//! With `by: id`, records are known by the ids that their sources gave them and not by what they say: so what is sent or read
+//! again is told from what is only equal. A record without an id passes (`records_without_id`).
 //!
 //! The marks of records that are not settled, and repetitions that wait for them, are charged to the memory that floats.
 //! Where there is none, such records pass: they may arrive twice.
@@ -20,14 +23,16 @@ use std::hash::{BuildHasher as _, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
-use tidegate_record::{Path, Row, json};
+use tidegate_record::{Path, RecordId, Row, json};
 use tidegate_runtime::{StageContext, Step, Transform};
 
 use self::seen::Seen;
 use super::edits::{Decision, Edits, before};
 use crate::Rows;
 use crate::contract::page::page;
-use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, StartError, TransformConfig, TransformKind};
+use crate::contract::{
+    BuildContext, BuiltTransform, Check, Counter, Ignored, StartError, TransformConfig, TransformKind,
+};
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
@@ -36,16 +41,30 @@ pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
     "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\n",
 )
 .page(page!("dedupe.rs"))
+.counts(&["records_without_id"])
 .lacks(&[Ignored { key: "time_settings", why: "records are remembered by number: `cache.num_events`" }]);
 
 /// Passes on records that differ from those before them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dedupe {
+    /// By what records are known. Default: by their fields.
+    pub by: By,
     /// Which fields must be equal. Default: `match: [timestamp, host, message]`.
     pub fields: Fields,
     /// How much is remembered.
     pub cache: Cache,
+}
+
+/// By what records are known.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// By their fields: see `fields`.
+    #[default]
+    Fields,
+    /// By the id that the source or the sender gave each of them.
+    Id,
 }
 
 /// Which fields must be equal. One of the two.
@@ -80,6 +99,7 @@ const MOST_EVENTS: u32 = 10_000_000;
 enum Compared {
     These(Vec<Path>),
     AllBut(Vec<Path>),
+    Ids,
 }
 
 impl Dedupe {
@@ -91,6 +111,11 @@ impl Dedupe {
             };
             texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()
         };
+        if self.by == By::Id {
+            let has_fields = self.fields.matching.is_some() || self.fields.ignore.is_some();
+            let text = "has no effect with `by: id`; leave out one of the two";
+            return if has_fields { Err(("fields".to_owned(), text.to_owned())) } else { Ok(Compared::Ids) };
+        }
         match (&self.fields.matching, &self.fields.ignore) {
             (Some(_), Some(_)) => {
                 Err(("fields".to_owned(), "has both `match` and `ignore`; leave out one of the two".to_owned()))
@@ -115,7 +140,7 @@ impl TransformConfig for Dedupe {
         }
     }
 
-    fn build(self: Box<Self>, _cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+    fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let compared = self.compared().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let capacity = self.cache.num_events.clamp(1, MOST_EVENTS) as usize;
         // Tables double, so that up to twice the keys are allocated.
@@ -127,6 +152,7 @@ impl TransformConfig for Dedupe {
             text: Vec::new(),
             marks: Vec::new(),
             edits: Edits::default(),
+            without_id: cx.meters.counter(&cx.node, "records_without_id"),
             holds: bytes,
             lease: Lease::none(),
         };
@@ -144,6 +170,7 @@ struct DedupeStep {
     /// Those of the rows of a batch; `None` for a row that panicked.
     marks: Vec<Option<u128>>,
     edits: Edits,
+    without_id: Counter,
     holds: Bytes,
     /// Pays for what is remembered.
     lease: Lease,
@@ -151,9 +178,17 @@ struct DedupeStep {
 
 /// Puts down in `text` what makes `row` equal to others. Each value is preceded by its length, so that no two lists of
 /// values give the same text.
-fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
+///
+/// Says whether there is anything: a row without an id equals none.
+fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) -> bool {
     text.clear();
     match compared {
+        Compared::Ids => {
+            let Some(RecordId { stream, number, part }) = row.id() else { return false };
+            text.extend_from_slice(&stream.bits().to_le_bytes());
+            text.extend_from_slice(&number.to_le_bytes());
+            text.extend_from_slice(&part.to_le_bytes());
+        }
         Compared::These(paths) => paths.iter().for_each(|path| match row.get(path) {
             None => text.push(b'-'),
             Some(value) => put(&value, text),
@@ -163,7 +198,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
             let mut copy = Rows::default();
             let mut whole = Vec::new();
             row.write_json(&mut whole);
-            let Some(origin) = row.origin() else { return };
+            let Some(origin) = row.origin() else { return true };
             copy.push_copy(&whole, tidegate_record::Form::Object, origin);
             ignored.iter().for_each(|path| {
                 copy.row_mut(0).remove(path);
@@ -179,6 +214,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) {
             }
         }
     }
+    true
 }
 
 /// Appends a value: strings decoded, so that escapes do not matter.
@@ -199,15 +235,16 @@ impl Transform<Rows> for DedupeStep {
     }
 
     fn process(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Self { compared, seen, hashers, text, marks, edits, .. } = self;
+        let Self { compared, seen, hashers, text, marks, edits, without_id, .. } = self;
         marks.clear();
         edits.decide(&input.payload, |row| {
             marks.push(None);
-            describe(row, compared, text);
+            let known = describe(row, compared, text);
             let [high, low] = hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(&*text)));
             if let Some(mark) = marks.last_mut() {
-                *mark = Some(high << 64 | low);
+                *mark = Some(if known { Seen::mark(high << 64 | low) } else { Seen::NO_MARK });
             }
+            without_id.add(u64::from(!known));
             Decision::Keep
         });
         let sorted = seen.sort(marks.iter().copied(), cx.held(), |rows| input.take_rows(rows));
@@ -232,7 +269,7 @@ mod tests {
     use tidegate_flow::{Outcome, Time, Window, WindowSpec};
 
     use super::*;
-    use crate::transforms::bench::{Bench, built, jsons, problems};
+    use crate::transforms::bench::{Bench, built, jsons, messages, problems};
 
     /// The records that pass, of JSON objects.
     fn passed<const N: usize>(config: &str, texts: [&str; N]) -> Vec<String> {
@@ -261,6 +298,38 @@ mod tests {
         let texts = [r#"{"a":"é","b":[1]}"#, r#"{"b":[1],"a":"\u00e9"}"#];
         assert_eq!(passed(r#"{"fields": {"ignore": []}}"#, texts), texts[..1]);
         assert_eq!(passed(r#"{"fields": {"match": [".a"]}}"#, texts), texts[..1]);
+    }
+
+    #[test]
+    fn by_id_what_is_read_again_is_filtered_and_what_is_only_equal_is_not() {
+        let stream = |bits| tidegate_record::StreamId::from_bits(bits);
+        let mut bench = Bench::new(built(r#"{"by": "id"}"#, KIND));
+        let mut texts = |stream, first, texts: &[&str]| {
+            let mut rows = Rows::from_texts(texts);
+            rows.identify(RecordId::new(stream, first));
+            messages(bench.process(rows).0)
+        };
+        assert_eq!(texts(stream(1), 0, &["a", "a", "b"]), ["a", "a", "b"]);
+        assert_eq!(texts(stream(1), 1, &["a", "b", "c"]), ["c"], "numbers 1 and 2 came before");
+        assert_eq!(texts(stream(2), 0, &["a"]), ["a"], "of another stream");
+        let mut origin = Rows::from_texts(["x"]);
+        origin.identify(RecordId::new(stream(3), 0));
+        let from = std::sync::Arc::clone(origin.row(0).origin().unwrap());
+        let id = RecordId::new(stream(3), 7);
+        let ids = [Some(id), None, Some(id.part(1)), Some(id.part(2)), None, Some(id)];
+        let mixed = |ids: &[Option<RecordId>]| {
+            let mut rows = Rows::default();
+            ids.iter().for_each(|id| rows.push_copy_as(*id, b"x", tidegate_record::Form::Message, &from));
+            rows
+        };
+        let mut passed = |ids: &[Option<RecordId>]| {
+            let out = bench.process(mixed(ids)).0.unwrap();
+            let passed: Vec<_> = out.payload.iter().map(|row| row.id()).collect();
+            out.settle(Outcome::Delivered);
+            passed
+        };
+        assert_eq!(passed(&ids), ids[..5], "parts are records of their own, and those without ids pass");
+        assert_eq!(passed(&ids[1..4]), [None]);
     }
 
     #[test]
@@ -337,6 +406,7 @@ mod tests {
             (r#"{"cache": {"num_events": 0}}"#, "cache.num_events"),
             (r#"{"fields": {"match": ["a"], "ignore": ["b"]}}"#, "fields"),
             (r#"{"fields": {"match": []}}"#, "fields.match"),
+            (r#"{"by": "id", "fields": {"match": ["a"]}}"#, "fields"),
             (r#"{"fields": {"match": ["a", "b["]}}"#, "fields.match[1]"),
         ] {
             let keys: Vec<String> = problems(json, KIND).into_iter().map(|problem| problem.key).collect();

@@ -2,14 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidegate_flow::{Batch, Nack, ShedReason};
+use tidegate_flow::{Batch, Deadlines, Lease, Meta, Nack, ShedReason, Stored as _, Weight};
 use tidegate_record::Row;
-use tidegate_runtime::{StageContext, panic_nack};
+use tidegate_runtime::{LetterTray, StageContext, panic_nack};
 
 use crate::Rows;
+use crate::contract::BuildContext;
 
 /// What becomes of one row.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// It goes on.
     Keep,
@@ -17,6 +18,8 @@ pub(super) enum Decision {
     Filter,
     /// It is given up because of overload.
     Shed,
+    /// It is refused for good, for this reason.
+    Refuse(Nack),
 }
 
 /// The rows of a batch that do not go on. Reused from batch to batch.
@@ -25,9 +28,21 @@ pub(super) struct Edits {
     filtered: Vec<u32>,
     shed: Vec<u32>,
     refused: Vec<(u32, Nack)>,
+    /// Where those that are refused are kept; else they go back to their source.
+    letters: Option<LetterTray<Rows>>,
 }
 
 impl Edits {
+    /// For a node.
+    pub(super) fn of(cx: &BuildContext) -> Self {
+        Self { letters: cx.letters.clone(), ..Self::default() }
+    }
+
+    /// Whether records that are refused are kept as dead letters.
+    pub(super) fn keeps_letters(&self) -> bool {
+        self.letters.is_some()
+    }
+
     /// Asks `decide` about each row. Where it panics, that row alone is refused for good, and the next is asked about.
     pub(super) fn decide(&mut self, rows: &Rows, mut decide: impl FnMut(Row<'_>) -> Decision) {
         let mut number = 0;
@@ -39,6 +54,7 @@ impl Edits {
                     Decision::Keep => {}
                     Decision::Filter => self.filtered.push(number - 1),
                     Decision::Shed => self.shed.push(number - 1),
+                    Decision::Refuse(nack) => self.refused.push((number - 1, nack)),
                 }
             }
         })) {
@@ -58,7 +74,7 @@ impl Edits {
 
     /// Names the rows anew, after some of them became several.
     pub(super) fn renumber(&mut self, rename: impl Fn(u32) -> u32) {
-        let Self { filtered, shed, refused } = self;
+        let Self { filtered, shed, refused, .. } = self;
         let rows = filtered.iter_mut().chain(shed).chain(refused.iter_mut().map(|(row, _)| row));
         rows.for_each(|row| *row = rename(*row));
     }
@@ -76,7 +92,7 @@ impl Edits {
         reason: ShedReason,
         cx: &StageContext,
     ) -> Option<Batch<Rows>> {
-        let Self { filtered, shed, refused } = self;
+        let Self { filtered, shed, refused, letters } = self;
         for row in shed.iter_mut().chain(refused.iter_mut().map(|(row, _)| row)) {
             *row -= before(filtered, *row);
         }
@@ -85,12 +101,40 @@ impl Edits {
         }
         cx.filter_rows(&mut batch, filtered);
         cx.shed_rows(&mut batch, shed, reason);
-        if !refused.is_empty() {
-            cx.refuse_rows(&mut batch, std::mem::take(refused));
+        match letters {
+            _ if refused.is_empty() => {}
+            Some(letters) => put(std::mem::take(refused), letters, &mut batch, cx),
+            None => cx.refuse_rows(&mut batch, std::mem::take(refused)),
         }
         filtered.clear();
         shed.clear();
         (batch.records() > 0).then_some(batch)
+    }
+}
+
+/// Moves rows that are refused to the tray, each as it stands: with its edits, and without what it shared with others.
+fn put(refused: Vec<(u32, Nack)>, letters: &LetterTray<Rows>, batch: &mut Batch<Rows>, cx: &StageContext) {
+    let mut text = Vec::new();
+    let mut copies = Vec::with_capacity(refused.len());
+    for (row, _) in &refused {
+        text.clear();
+        batch.payload.store(*row..*row + 1, &mut text);
+        let mut copy = Rows::default();
+        // What was just written can be read.
+        let _ = copy.restore(&text, 0, Weight::new(1, u64::MAX));
+        copies.push(copy);
+    }
+    let numbers: Vec<u32> = refused.iter().map(|(row, _)| *row).collect();
+    let mut tickets = batch.take_rows(&numbers);
+    for (copy, (_, nack)) in copies.into_iter().zip(refused) {
+        let rest = tickets.split_off(1);
+        let ticket = std::mem::replace(&mut tickets, rest);
+        let meta = Meta { deadlines: Deadlines::None, ..batch.meta.clone() };
+        let mut letter = Batch { payload: copy, ticket, lease: Lease::none(), meta };
+        match cx.cover(&mut letter) {
+            Ok(()) => letters.put(letter, nack),
+            Err(nack) => cx.refuse(letter, nack),
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 //! * **Emits** what is left of each batch, at once and in order.
 //! * **Blocks** with what is behind it; it holds nothing.
 //! * **Sheds** nothing.
-//! * **Settles** the others as filtered. A condition that fails on a record is not true of it, and counted as `conditions_failed`.
+//! * **Settles** the others as filtered. A condition that fails on a record is not true of it, and counted as `conditions_failed`;
+//!   with `dead_letter` that record goes there, with the message of VRL.
 //! * **Completes** with its input.
-//! * **Fails** never: a record at which the condition panics goes back to its source, alone.
+//! * **Fails** never: a record at which the condition panics goes back to its source, alone, or to `dead_letter`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::{Batch, ShedReason};
+use tidegate_flow::{Batch, Nack, ShedReason};
 use tidegate_runtime::{StageContext, Step, Transform};
 
 use super::condition::{Asked, COUNTED, ConditionText};
@@ -40,9 +41,13 @@ impl TransformConfig for Filter {
         self.condition.check("condition", at);
     }
 
+    fn refuses_records(&self) -> bool {
+        true
+    }
+
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let condition = self.condition.asked("condition", cx)?;
-        Ok(BuiltTransform::step(FilterStep { condition, edits: Edits::default() }))
+        Ok(BuiltTransform::step(FilterStep { condition, edits: Edits::of(cx) }))
     }
 }
 
@@ -56,7 +61,12 @@ impl Transform<Rows> for FilterStep {
 
     fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
         let Self { condition, edits } = self;
-        edits.decide(&input.payload, |row| if condition.matches(row) { Decision::Keep } else { Decision::Filter });
+        let keeps_letters = edits.keeps_letters();
+        edits.decide(&input.payload, |row| match condition.ask(row) {
+            Ok(true) => Decision::Keep,
+            Err(why) if keeps_letters => Decision::Refuse(Nack::permanent(why)),
+            Ok(false) | Err(_) => Decision::Filter,
+        });
         *out = edits.apply(input, ShedReason::Throttle, cx);
         Step::Done
     }

@@ -6,9 +6,10 @@
 //! * **Sheds** nothing.
 //! * **Settles** a record that the program aborts on as filtered where `drop_on_abort` says so, and one that it fails on
 //!   as a permanent nack where `drop_on_error` does; with `reroute_dropped` both go to the output `dropped` instead.
-//!   Otherwise such records go on as they were. Both are counted: `records_failed` and `records_aborted`.
+//!   With `dead_letter` both go there, as they were and with the message of VRL, whatever `drop_on_error` and `drop_on_abort`
+//!   say. Otherwise such records go on as they were. Both are counted: `records_failed` and `records_aborted`.
 //! * **Completes** with its input.
-//! * **Fails** never: a record at which the program panics goes back to its source, alone.
+//! * **Fails** never: a record at which the program panics goes back to its source, alone, or to `dead_letter`.
 
 mod dropped;
 mod step;
@@ -136,10 +137,15 @@ impl TransformConfig for Remap {
         if self.reroute_dropped { vec![String::new(), "dropped".to_owned()] } else { Vec::new() }
     }
 
+    fn refuses_records(&self) -> bool {
+        true
+    }
+
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let (text, key) = self.text()?;
         let compiled = Program::compile(&text, &self.options()?).map_err(|found| first_error(&found, key))?;
         let treat = |drops: bool| match (drops, self.reroute_dropped) {
+            _ if cx.letters.is_some() => Treatment::Letter,
             (false, _) => Treatment::Keep,
             (true, false) => Treatment::Drop,
             (true, true) => Treatment::Reroute,

@@ -28,25 +28,44 @@ const BATCH_RECORDS: u32 = 256;
 /// The folder of `data_dir` with a folder for each log.
 pub const BUFFERS: &str = "buffers";
 
+/// The folder of `data_dir` with a folder for each dead letter queue.
+pub const LETTERS: &str = "dead_letters";
+/// Behind the name of a node: the queue of its dead letters, where that has no name of its own.
+pub const LETTER_BOX: &str = ".dead_letters";
+
 /// The folder of the log of a node.
 #[must_use]
 pub fn folder_of(data_dir: &Path, node: &str) -> PathBuf {
-    // A name may have what is no name of a folder.
-    let escaped: String = node
-        .bytes()
-        .map(|byte| match byte {
-            b'/' | b'%' | 0 => format!("%{byte:02X}"),
-            byte => char::from(byte).to_string(),
-        })
-        .collect();
-    data_dir.join(BUFFERS).join(escaped)
+    data_dir.join(BUFFERS).join(escaped(node))
+}
+
+/// The folder of a dead letter queue: that of the component whose letters are in it, or of the sink of its own name.
+#[must_use]
+pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
+    data_dir.join(LETTERS).join(escaped(node.strip_suffix(LETTER_BOX).unwrap_or(node)))
+}
+
+/// A name may have what is no name of a folder, or is that of another one.
+fn escaped(node: &str) -> String {
+    let is_special = matches!(node, "." | "..");
+    let mut escaped = String::with_capacity(node.len());
+    for letter in node.chars() {
+        match letter {
+            '/' => escaped.push_str("%2F"),
+            '%' => escaped.push_str("%25"),
+            '\0' => escaped.push_str("%00"),
+            '.' if is_special => escaped.push_str("%2E"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 /// The node whose log has a folder of this name.
 #[must_use]
 pub fn node_of(folder: &str) -> String {
     // In this order: what was a percent sign in the name is the last to become one again.
-    folder.replace("%2F", "/").replace("%00", "\0").replace("%25", "%")
+    folder.replace("%2F", "/").replace("%2E", ".").replace("%00", "\0").replace("%25", "%")
 }
 
 /// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
@@ -61,7 +80,7 @@ pub(super) fn put_log(
     let folder = folder_of(&cx.data_dir, &node.name);
     let spec = LogSpec::new(move || RealDisk::at(&folder).map(RehearsedDisk), buffer.log(), wall_nanos)
         .drop_oldest(buffer.when_full == WhenFull::DropOldest)
-        .on_counts(counters(&node.name, &cx.meters));
+        .on_counts(log_counters(&node.name, &cx.meters));
     let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
     builder.show_log(&node.name, view);
     let options =
@@ -80,13 +99,14 @@ pub(super) fn edge_before(node: &Node, buffer: &Buffer, producers: u16) -> EdgeS
     buffer.before_disk().spec(&format!("{}{TO_DISK}", node.name), producers)
 }
 
-fn wall_nanos() -> u64 {
+/// The time of day, in nanoseconds since 1970.
+pub(crate) fn wall_nanos() -> u64 {
     let now: Timestamp = wall_time();
     u64::try_from(now.unix_nanos()).unwrap_or(0)
 }
 
 /// Counts what the log has done, beside the ledger.
-fn counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
+pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
     let counter = |name| meters.counter(node, name);
     let counters = [
         counter("buffer_expired_records"),
@@ -118,10 +138,14 @@ mod tests {
         let folder = |name| folder_of(Path::new("d"), name);
         assert_eq!(folder("search"), Path::new("d/buffers/search"));
         assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
-        for name in ["search", "a/b", "a%2Fb", "%", "%25"] {
+        for name in ["search", "a/b", "a%2Fb", "%", "%25", "größe", "größe/2", "注文", ".", "..", "a.b"] {
             let folder = folder(name);
             assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
         }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
+        assert_eq!(letters_folder(Path::new("d"), "a/b.dead_letters"), Path::new("d/dead_letters/a%2Fb"));
+        assert_eq!(letters_folder(Path::new("d"), "box"), Path::new("d/dead_letters/box"));
+        assert_eq!(folder("größe"), Path::new("d/buffers/größe"));
+        assert_eq!(folder(".."), Path::new("d/buffers/%2E%2E"));
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tidegate_flow::{Bytes, EdgeSpec, Weight};
 use tidegate_runtime::inlet::EdgeInlet;
-use tidegate_runtime::{BoxTransform, Chooser, NewStep, PipelineBuilder, Port};
+use tidegate_runtime::{BoxTransform, Chooser, LetterTray, NewStep, PipelineBuilder, Port};
 
 use super::layout::{Layout, Output};
-use super::slot::{End, RowsFlow, SinkSlot, SourceSlot, Stage};
+use super::slot::{End, PlannedStep, RowsFlow, SinkSlot, SourceSlot, Stage};
 use super::{Node, Part, WireError, durable};
 use crate::Rows;
 use crate::columns::{Columns, Sorting};
@@ -26,7 +26,7 @@ pub fn join(builder: &PipelineBuilder, nodes: Vec<Node>, cx: &BuildContext) -> R
     let columns: Vec<Option<Columns>> = nodes.iter().map(|node| node.columns.clone()).collect();
     let names: Vec<Arc<str>> = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
     let mut parts = Parts { parts: Vec::new(), errors: Vec::new() };
-    let heads = parts.start_sinks(nodes, flows, &edges, cx);
+    let heads = parts.start_sinks(builder, nodes, flows, &edges, cx);
     for (at, flow) in heads {
         let flow = flow.named(&names[at]);
         if let Some(stage) = parts.stage_from(at, &edges) {
@@ -60,6 +60,9 @@ struct Edges<'a> {
     behind: Vec<Vec<Option<Port<Rows>>>>,
     /// How each sorts what is in it.
     sorting: Sorting,
+    /// For each node the sink of its dead letters, and where a transform puts them.
+    letters: Vec<Option<Arc<str>>>,
+    trays: Vec<LetterTray<Rows>>,
 }
 
 impl<'a> Edges<'a> {
@@ -81,7 +84,9 @@ impl<'a> Edges<'a> {
             flows.push(flow);
         }
         let names = nodes.iter().map(|node| Arc::clone(&node.name)).collect();
-        let mut edges = Self { layout, names, before, behind: Vec::new(), sorting };
+        let letters = nodes.iter().map(|node| node.dead_letters.clone()).collect();
+        let trays = nodes.iter().map(|_| LetterTray::default()).collect();
+        let mut edges = Self { layout, names, before, behind: Vec::new(), sorting, letters, trays };
         edges.behind = (0..nodes.len()).map(|at| edges.junctions(builder, at)).collect();
         (edges, flows)
     }
@@ -127,8 +132,10 @@ impl<'a> Edges<'a> {
     }
 
     /// The step of a node, under its name.
-    fn step(&self, at: usize, step: BoxTransform<Rows>, holds: Weight) -> NewStep<Rows> {
-        NewStep { name: self.names[at].to_string(), step, holds }
+    fn step(&self, at: usize, step: BoxTransform<Rows>, holds: Weight) -> PlannedStep<'_> {
+        let port = self.letters[at].as_ref().and_then(|letters| self.named(letters));
+        let letters = port.map(|port| (self.trays[at].clone(), port));
+        PlannedStep { step: NewStep { name: self.names[at].to_string(), step, holds }, letters }
     }
 
     fn named(&self, name: &Arc<str>) -> Option<&Port<Rows>> {
@@ -173,6 +180,7 @@ impl Parts {
     /// Starts the sinks and builds the transforms; gives the flows of the stages that begin with a transform.
     fn start_sinks(
         &mut self,
+        builder: &PipelineBuilder,
         nodes: Vec<Node>,
         flows: Vec<Option<EdgeFlow>>,
         edges: &Edges<'_>,
@@ -185,12 +193,15 @@ impl Parts {
                 (Part::Source(source), _) => Ok(Waiting::Source(source)),
                 (Part::Transform(transform), flow) => {
                     heads.extend(flow.map(|flow| (at, flow)));
-                    transform.build(&cx.for_node(&name)).map(Waiting::Transform)
+                    let tray = edges.letters[at].as_ref().map(|_| edges.trays[at].clone());
+                    let cx = BuildContext { letters: tray, ..cx.for_node(&name) };
+                    transform.build(&cx).map(Waiting::Transform)
                 }
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),
                 (Part::Sink(sink), Some(flow)) => {
                     let dead_letters = node.dead_letters.as_ref().and_then(|letters| edges.named(letters));
-                    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters, encoding: Bytes::ZERO };
+                    let slot =
+                        SinkSlot { name: Arc::clone(&name), cx, builder, flow, dead_letters, encoding: Bytes::ZERO };
                     sink.start(slot).map(|()| Waiting::Done)
                 }
             };
@@ -240,7 +251,7 @@ impl Parts {
     fn stage_behind<'a>(
         &mut self,
         mut at: usize,
-        mut steps: Vec<NewStep<Rows>>,
+        mut steps: Vec<PlannedStep<'a>>,
         edges: &'a Edges<'_>,
     ) -> Option<Stage<'a>> {
         while let Some([next]) = edges.layout.outputs(at).first().map(|output| output.to.as_slice())

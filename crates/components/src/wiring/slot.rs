@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tidegate_flow::{Bytes, Weight};
+use tidegate_runtime::durable::LogView;
 use tidegate_runtime::inlet::EdgeInlet;
 use tidegate_runtime::stage::Inlet;
 use tidegate_runtime::{
-    BatchLimits, Chooser, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source, SourceOptions,
+    BatchLimits, Chooser, LetterTray, NewStep, PipelineBuilder, Port, Sink, SinkOptions, SinkPolicy, Source,
+    SourceOptions,
 };
 
 use crate::Rows;
@@ -23,9 +25,15 @@ pub(super) enum End<'a> {
     Choice(Box<dyn Chooser<Rows>>, Vec<Option<&'a Port<Rows>>>),
 }
 
+/// A step under its name, and where what it refuses goes.
+pub(super) struct PlannedStep<'a> {
+    pub(super) step: NewStep<Rows>,
+    pub(super) letters: Option<(LetterTray<Rows>, &'a Port<Rows>)>,
+}
+
 /// The steps of a stage behind its inlet, and where its output goes.
 pub(super) struct Stage<'a> {
-    pub(super) steps: Vec<NewStep<Rows>>,
+    pub(super) steps: Vec<PlannedStep<'a>>,
     /// The name of the choice at the end, where that is a component of its own and no step.
     pub(super) choice: Option<Arc<str>>,
     pub(super) end: End<'a>,
@@ -34,10 +42,11 @@ pub(super) struct Stage<'a> {
 impl Stage<'_> {
     /// Completes a flow that was just begun.
     pub(super) fn complete<I: Inlet<Payload = Rows>>(self, flow: RowsFlow<I>) {
-        let flow = self
-            .steps
-            .into_iter()
-            .fold(flow, |flow, NewStep { name, step, holds }| flow.exchangeable(&name, step, holds, true));
+        let add = |flow: RowsFlow<I>, PlannedStep { step: NewStep { name, step, holds }, letters }| match letters {
+            Some((tray, port)) => flow.lettered(&name, step, &tray, port, holds),
+            None => flow.exchangeable(&name, step, holds, true),
+        };
+        let flow = self.steps.into_iter().fold(flow, add);
         let flow = match &self.choice {
             Some(name) => flow.choosing(name),
             None => flow,
@@ -90,6 +99,7 @@ impl SourceSlot<'_> {
 pub struct SinkSlot<'a> {
     pub(super) name: Arc<str>,
     pub(super) cx: &'a BuildContext,
+    pub(super) builder: &'a PipelineBuilder,
     pub(super) flow: RowsFlow<EdgeInlet<Rows>>,
     pub(super) dead_letters: Option<&'a Port<Rows>>,
     pub(super) encoding: Bytes,
@@ -106,6 +116,12 @@ impl SinkSlot<'_> {
     #[must_use]
     pub fn context(&self) -> &BuildContext {
         self.cx
+    }
+
+    /// Lets whoever looks at the pipeline look at a log of the sink, under this name.
+    pub fn show_log(self, name: &str, view: LogView) -> Self {
+        self.builder.show_log(name, view);
+        self
     }
 
     /// Gives the sink larger batches, up to these limits.

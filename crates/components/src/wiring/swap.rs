@@ -21,7 +21,8 @@ pub fn put_sink(builder: &PipelineBuilder, node: Node, cx: &BuildContext) -> Res
     // Only the names of these edges count: those that run are taken over.
     let (_, flow) = builder.boxed_port(buffer.filter(|buffer| !buffer.is_on_disk()).unwrap_or_default().spec(&name, 1));
     let letters = dead_letters.map(|to| builder.boxed_port(EdgeSpec::new(&*to).max_producers(2)).0);
-    let slot = SinkSlot { name: Arc::clone(&name), cx, flow, dead_letters: letters.as_ref(), encoding: Bytes::ZERO };
+    let slot =
+        SinkSlot { name: Arc::clone(&name), cx, builder, flow, dead_letters: letters.as_ref(), encoding: Bytes::ZERO };
     sink.start(slot).map_err(|error| WireError { node: name, error })
 }
 

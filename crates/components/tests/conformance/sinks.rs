@@ -8,6 +8,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tidegate_components::letters::Stock;
 use tidegate_components::wiring::Part;
 use tidegate_components::{Rows, SINKS};
 use tidegate_runtime::PipelineBuilder;
@@ -20,7 +21,8 @@ use tokio::task::JoinHandle;
 use crate::world::{Folder, Objects, Plug, World, node, sink_part, wire};
 
 /// In the order of the list.
-pub(crate) const CHECKED: &[&str] = &["blackhole", "console", "dead_letters", "file", "http", "socket"];
+pub(crate) const CHECKED: &[&str] =
+    &["blackhole", "console", "dead_letter_queue", "dead_letters", "file", "http", "socket"];
 
 fn declared(kind: &str) -> Vec<String> {
     let kind = SINKS.iter().find(|known| known.name == kind).unwrap();
@@ -96,6 +98,51 @@ writes_a_file! {
     |path| json!({"type": "file", "path": path, "encoding": {"codec": "json"}, "fsync": "every_batch"})
 }
 writes_a_file! { DeadLetters, dead_letters, "dead_letters", |path| json!({"type": "dead_letters", "path": path}) }
+
+/// A sink that keeps letters.
+struct Letters(World);
+
+impl Wired for Letters {
+    fn metrics(&self) -> Vec<String> {
+        self.0.metrics()
+    }
+}
+
+impl Receiving for Letters {
+    fn received(&self) -> Vec<String> {
+        let mut text = Vec::new();
+        if let Ok(stock) = Stock::of_letters(&self.0.cx.data_dir, "sink") {
+            // The log may be about to be made.
+            drop(stock.look(|letter| {
+                letter.row.write_json(&mut text);
+                text.push(b'\n');
+                true
+            }));
+        }
+        messages(&String::from_utf8(text).unwrap())
+    }
+}
+
+/// The sink `dead_letter_queue`: what it has is what its tools show.
+struct Queue;
+
+impl SinkComponent for Queue {
+    type Traffic = Objects;
+    type Run = Letters;
+    const NAME: &'static str = "dead_letter_queue";
+    const REAL_TIME: bool = true;
+    const CAN_HOLD: bool = false;
+
+    fn declared() -> Vec<String> {
+        declared("dead_letter_queue")
+    }
+
+    async fn wire(builder: &PipelineBuilder, source: ScriptSource<Objects>) -> Letters {
+        Letters(attach(builder, source, json!({"type": "dead_letter_queue", "max_size": "1MiB"}), Folder::new()))
+    }
+}
+
+tidegate_tck::sink_component_suite!(dead_letter_queue, Queue);
 
 /// A sink that keeps nothing.
 struct Nowhere(World);

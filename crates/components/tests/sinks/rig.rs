@@ -13,7 +13,7 @@ use tidegate_components::contract::{
 use tidegate_components::wiring::{Input, Node, Part, SourceSlot, join};
 use tidegate_components::{Rows, SINKS, TRANSFORMS};
 use tidegate_flow::{Bytes, Cause, FlowKind, Outcome, Weight, mib};
-use tidegate_record::{Form, Origin, Timestamp};
+use tidegate_record::{Form, Origin, RecordId, StreamId, Timestamp};
 use tidegate_runtime::{NoCommit, Pipeline, Pull, Readiness, Report, Running, Source};
 use tokio::sync::mpsc;
 
@@ -65,6 +65,7 @@ impl Source for Given {
             let form = if text.starts_with('{') { Form::Object } else { Form::Message };
             rows.push_copy(text.trim_start_matches("> ").as_bytes(), form, &origin);
         }
+        rows.identify(RecordId::new(StreamId::of(&[b"given"]), 100));
         Ok(Pull { payload: rows, position: Some(()) })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidegate_flow::Bytes;
 
-use super::{EdgeFacts, Explanation, KernelFacts, LogFacts, MemoryFacts, RefusedFacts, ShedFacts};
+use super::{EdgeFacts, Explanation, KernelFacts, LogFacts, MemoryFacts, QueueFacts, RefusedFacts, ShedFacts};
 use crate::words::{bytes, counted, grouped};
 
 pub(super) fn text(facts: &Explanation) -> String {
@@ -155,10 +155,11 @@ fn refused(out: &mut String, sinks: &[RefusedFacts]) {
         return;
     }
     heading(out, "REFUSED FOR GOOD");
-    for RefusedFacts { sink, to, path } in sinks {
+    for RefusedFacts { sink, to, path, queue } in sinks {
         let _ = match (to, path) {
             (_, Some(path)) => {
-                writeln!(out, "  what `{sink}` refuses: kept in {path}, with the reason, and acknowledged")
+                let _ = writeln!(out, "  what `{sink}` refuses: kept in {path}, with the reason, and acknowledged");
+                queue.as_ref().map_or(Ok(()), |queue| writeln!(out, "    {}", bounds(queue)))
             }
             (Some(to), None) => writeln!(out, "  what `{sink}` refuses: goes to `{to}`, and is acknowledged"),
             (None, None) => {
@@ -166,6 +167,17 @@ fn refused(out: &mut String, sinks: &[RefusedFacts]) {
             }
         };
     }
+}
+
+fn bounds(QueueFacts { max_size_bytes, when_full, max_age }: &QueueFacts) -> String {
+    let full = match when_full.as_str() {
+        "drop_oldest" => "the oldest are given up",
+        "drop_newest" => "what comes is shed",
+        _ => "whoever refuses records waits",
+    };
+    let age = max_age.as_ref().map(|age| format!("; each until it is {age} old")).unwrap_or_default();
+    let size = bytes(Bytes::new(*max_size_bytes));
+    format!("at most {size}, then {full}{age}; `tidegate dlq` shows, replays and purges them")
 }
 
 fn kernel(out: &mut String, buffers: &[KernelFacts]) {

@@ -19,9 +19,23 @@ pub(super) fn check(draft: &Draft<'_>, cx: &BuildContext, depth: Depth, problems
     }
 }
 
+/// Checks what stands under a key of a component.
+pub(super) fn within(
+    draft: &Draft<'_>,
+    key: &'static str,
+    cx: &BuildContext,
+    check: impl FnOnce(&mut Check<'_>),
+    problems: &mut Problems,
+) {
+    let mut at = Check::new(cx, Depth::Values);
+    at.under(key, check);
+    at.into_problems().iter().for_each(|report| problems.push(describe(Checked::of(draft), report)));
+}
+
 /// What is wrong with the paths and addresses of a node that was checked but for them.
 pub(super) fn surroundings(node: &PlanNode, cx: &BuildContext) -> Problems {
-    let mut at = Check::new(cx, Depth::Surroundings);
+    let cx = cx.for_node(&node.name.as_str().into());
+    let mut at = Check::new(&cx, Depth::Surroundings);
     match &node.component {
         Component::Source(config) => config.check(&mut at),
         Component::Transform(config) => config.check(&mut at),
@@ -52,7 +66,8 @@ impl<'a> Checked<'a> {
 }
 
 fn reports(draft: &Draft<'_>, cx: &BuildContext, depth: Depth) -> Vec<Reported> {
-    let mut at = Check::new(cx, depth);
+    let cx = cx.for_node(&draft.declared.name.name.as_str().into());
+    let mut at = Check::new(&cx, depth);
     match &draft.component {
         Some(Component::Source(config)) => config.check(&mut at),
         Some(Component::Transform(config)) => config.check(&mut at),

@@ -118,12 +118,27 @@ pub(super) fn read_again(kind: StageKind, type_name: &str, node: &Node) -> Optio
     read_config(types::find(kind, type_name)?, subject, &mut Problems::new())
 }
 
+/// Reads a configuration that stands under a key of another component.
+pub(super) fn read_part(
+    kind: StageKind,
+    type_name: &str,
+    node: &Node,
+    what: &str,
+    problems: &mut Problems,
+) -> Option<Component> {
+    let subject = |ignored, lacking, schema| {
+        let schema = Some(schema);
+        Subject { node, name_place: node.place, what, skip: &[], ignored, lacking, schema }
+    };
+    read_config(types::find(kind, type_name)?, subject, problems)
+}
+
 /// How Vector's own picture of the graph shows a component.
 const GRAPH: &str = "graph";
 
 /// The keys that are not the component's own.
 const OF_SOURCES: &[&str] = &["type", "columns", GRAPH];
-const OF_TRANSFORMS: &[&str] = &["type", "inputs", "buffer", GRAPH];
+const OF_TRANSFORMS: &[&str] = &["type", "inputs", "buffer", "dead_letter", GRAPH];
 const OF_SINKS: &[&str] = &["type", "inputs", "buffer", "dead_letter", GRAPH];
 
 fn keys_of(kind: StageKind) -> &'static [&'static str] {

@@ -1,13 +1,16 @@
 //! [`Body`]: the table of rows, the edits, and the text that was written.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tidegate_flow::{Bytes, Slab};
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Spot};
 use crate::edit::Written;
 use crate::envelope::Envelope;
+use crate::id::{Ids, RecordId};
 use crate::json::{self, Invalid, Member, Shape};
+use crate::origin::Origin;
 use crate::row::Form;
 
 /// The end of a list of edits.
@@ -22,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) piece: u32,
     /// The first of its edits, in the order of their places.
     pub(crate) edits: u32,
+    /// What it adds to the ids of its piece; before there are any, its place in the table when it was put there.
+    pub(crate) number: u32,
     pub(crate) form: Form,
     /// Whether its bytes are in the side buffer.
     pub(crate) is_written: bool,
@@ -32,9 +37,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(range: Range<usize>, piece: u32, form: Form) -> Self {
+    pub(crate) fn new(range: Range<usize>, piece: u32, form: Form, number: u32) -> Self {
         let (start, end) = (narrow(range.start), narrow(range.end));
-        Self { start, end, piece, edits: NO_EDIT, form, is_written: false, is_plain: false, has_newlines: false }
+        let (edits, is_written, is_plain, has_newlines) = (NO_EDIT, false, false, false);
+        Self { start, end, piece, edits, number, form, is_written, is_plain, has_newlines }
     }
 
     pub(crate) fn range(&self) -> Range<usize> {
@@ -151,6 +157,18 @@ impl Index {
 }
 
 impl Body {
+    /// Where rows of `slab` can stand that have ids from `first` on, and the number of the first of them there.
+    pub(crate) fn place(&mut self, slab: &Slab, origin: &Arc<Origin>, first: Option<RecordId>) -> (Spot, u32) {
+        match first {
+            None => (self.pieces.place(slab, origin, None), narrow(self.rows.len())),
+            Some(first) => {
+                let (ids, number) = Ids::from(first);
+                let spot = self.pieces.place(slab, origin, Some(ids));
+                (spot, number + spot.shift)
+            }
+        }
+    }
+
     /// The bytes of a row before its edits.
     #[inline]
     pub(crate) fn base(&self, entry: &Entry) -> &[u8] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_flow::{Bytes, Payload, Records, Share, Weight};
 
 use super::body::Body;
+use super::pieces::Spot;
 use super::{Held, Rows};
 
 impl Payload for Rows {
@@ -50,18 +51,27 @@ impl Payload for Rows {
             return Ok(());
         }
         let (own, other) = (self.own(), other.own());
-        let mut numbers = Vec::with_capacity(other.pieces.len());
+        let mut spots = Vec::with_capacity(other.pieces.len());
         for piece in other.pieces.iter() {
-            numbers.push(own.pieces.place(&piece.slab, &piece.origin));
+            spots.push(own.pieces.place(&piece.slab, &piece.origin, piece.ids));
         }
         own.rows.reserve(other.rows.len());
         for entry in &other.rows {
-            let Some((piece, offset)) = numbers.get(entry.piece as usize).copied() else { continue };
+            let Some(spot) = spots.get_mut(entry.piece as usize) else { continue };
             let mut moved = *entry;
-            moved.piece = piece;
+            moved.number = match entry.number.checked_add(spot.shift) {
+                Some(number) => number,
+                // Numbers that far apart are of pieces of their own.
+                None => {
+                    let Some(piece) = other.pieces.get(entry.piece) else { continue };
+                    *spot = Spot { piece: own.pieces.push(piece.clone()), offset: 0, shift: 0 };
+                    entry.number
+                }
+            };
+            moved.piece = spot.piece;
             if !entry.is_written {
                 let range = entry.range();
-                moved.move_to(range.start + offset..range.end + offset);
+                moved.move_to(range.start + spot.offset..range.end + spot.offset);
             }
             own.adopt(other, entry, moved);
         }

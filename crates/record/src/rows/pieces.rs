@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_flow::Slab;
 
+use crate::id::Ids;
 use crate::origin::Origin;
 
 /// A range of a slab, and where its rows come from. The slab is empty where the rows stand in the side buffer.
@@ -11,6 +12,18 @@ use crate::origin::Origin;
 pub(crate) struct Piece {
     pub(crate) slab: Slab,
     pub(crate) origin: Arc<Origin>,
+    /// By what its rows are known, where they are.
+    pub(crate) ids: Option<Ids>,
+}
+
+/// Where rows can stand.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Spot {
+    pub(crate) piece: u32,
+    /// Of their slab in the piece.
+    pub(crate) offset: usize,
+    /// What their numbers have to be more, to be of the ids of the piece.
+    pub(crate) shift: u32,
 }
 
 /// The pieces of a batch. Most have one, which needs no allocation: so the parts of a batch that is split never need
@@ -56,17 +69,19 @@ impl Pieces {
         number
     }
 
-    /// The number of the piece that holds the bytes of `slab`, and at which offset: the last one where that stands in the
-    /// same buffer and not behind it, else a new one.
-    pub(crate) fn place(&mut self, slab: &Slab, origin: &Arc<Origin>) -> (u32, usize) {
+    /// Where the bytes of `slab` can stand: in the last piece where that stands in the same buffer and not behind it, and
+    /// its rows come from there and are counted so; else in a new one.
+    pub(crate) fn place(&mut self, slab: &Slab, origin: &Arc<Origin>, ids: Option<Ids>) -> Spot {
         let number = super::body::narrow(self.len());
         if let Some(last) = self.more.last_mut().or(self.first.as_mut())
             && (Arc::ptr_eq(&last.origin, origin) || last.origin == *origin)
+            && let Some(shift) = shift(last.ids, ids)
             && let Some(offset) = last.slab.extend_over(slab)
         {
-            return (number - 1, offset);
+            return Spot { piece: number - 1, offset, shift };
         }
-        (self.push(Piece { slab: slab.clone(), origin: Arc::clone(origin) }), 0)
+        let piece = self.push(Piece { slab: slab.clone(), origin: Arc::clone(origin), ids });
+        Spot { piece, offset: 0, shift: 0 }
     }
 
     /// Keeps the pieces `from..to`.
@@ -86,5 +101,14 @@ impl Pieces {
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.more.capacity() * size_of::<Piece>()
+    }
+}
+
+/// What rows with the ids `more` have to add to be rows with the ids `own`; `None` where they cannot be.
+fn shift(own: Option<Ids>, more: Option<Ids>) -> Option<u32> {
+    match (own, more) {
+        (None, None) => Some(0),
+        (Some(own), Some(more)) => own.shift(more),
+        (Some(_), None) | (None, Some(_)) => None,
     }
 }

@@ -10,10 +10,12 @@ use super::flow::{EdgeStart, Flow, MakeInlet};
 use super::launch::StageLaunch;
 use super::options::SourceOptions;
 use super::port::Port;
+use crate::dead_letter::DeadLetterPort;
 use crate::durable::LogView;
 use crate::exchange::{Exchange, Needs, Offer};
 use crate::ingress::{Source, SourceInlet};
 use crate::inlet::EdgeInlet;
+use crate::lettered::{LetterTray, Lettered};
 use crate::named::ChoiceMark;
 use crate::ops::{BatchLimits, Batcher};
 use crate::stage::Inlet;
@@ -73,6 +75,22 @@ impl<I: Inlet> BoxFlow<I> {
         let offer = Offer::new(Needs::of(&step, holds));
         self.builder.lock().offers.push((Arc::from(name), Box::new(offer.clone())));
         self.step(Box::new(Exchange::new(name, step, offer)), holds, may_drop)
+    }
+
+    /// [`step`](Self::step) of this name, whose refused records, left in `tray`, go to a dead letter port. It cannot be
+    /// exchanged while the pipeline runs.
+    pub fn lettered(
+        self,
+        name: &str,
+        step: BoxTransform<I::Payload>,
+        tray: &LetterTray<I::Payload>,
+        port: &Port<I::Payload>,
+        holds: Weight,
+    ) -> Self {
+        let port = DeadLetterPort::new(self.builder.side_producer(port, self.stage));
+        let step: BoxTransform<I::Payload> = Box::new(Lettered::new(name, step, tray.clone(), port));
+        let offer = Offer::new(Needs::of(&step, holds));
+        self.step(Box::new(Exchange::new(name, step, offer)), holds, true)
     }
 
     /// Says that the choice at the end of this flow is a component of this name: the ledger has a row for it. The last

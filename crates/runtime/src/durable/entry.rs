@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! offset size
-//!      0    1  version of the form: 1
+//!      0    1  version of the form: 2; 1 is read too
 //!      1    1  flags: 1 = every row has the deadline at offset 4; 2 = each row has one; 4 = dead letters
 //!      2    1  lane
 //!      3    1  bucket
 //!      4  8*n  deadlines, nanoseconds since 1970: none, one, or one a row after their number (4); all ones for never
-//!              for dead letters: when they were given up (8), attempts (4), kind (1: 0 for now, 1 for good), the name of
+//!              for dead letters: when they were first refused (8; not in version 1), when they were given up (8), attempts (4), kind (1: 0 for now, 1 for good), the name of
 //!              the stage and the cause, each with its length (4) before it
 //!              the rows, as [`Stored`](tidegate_flow::Stored) writes them
 //! ```
@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use tidegate_flow::{Deadlines, Meta, Nack, NackKind, Note, Time};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before dead letters kept when they were first refused.
+const WITHOUT_FIRST: u8 = 1;
 const ONE_DEADLINE: u8 = 1;
 const DEADLINES: u8 = 2;
 const LETTERS: u8 = 4;
@@ -73,6 +75,7 @@ pub(super) fn write(meta: &Meta, rows: std::ops::Range<u32>, now: Moment, out: &
         }
     }
     if let Some(note) = &meta.dead_letter {
+        out.extend_from_slice(&now.to_wall(note.first).to_le_bytes());
         out.extend_from_slice(&now.to_wall(note.at).to_le_bytes());
         out.extend_from_slice(&note.attempts.to_le_bytes());
         out.push(u8::from(note.nack.kind == NackKind::Permanent));
@@ -86,7 +89,7 @@ pub(super) fn write(meta: &Meta, rows: std::ops::Range<u32>, now: Moment, out: &
 /// Reads what [`write`] wrote; leaves the rows in `bytes`. `None` where it wrote nothing like this.
 pub(super) fn read(bytes: &mut &[u8], now: Moment) -> Option<Meta> {
     let [version, flags, lane, bucket] = array::<4>(bytes)?;
-    if version != VERSION || flags > (ONE_DEADLINE | DEADLINES | LETTERS) {
+    if !(version == VERSION || version == WITHOUT_FIRST) || flags > (ONE_DEADLINE | DEADLINES | LETTERS) {
         return None;
     }
     let mut meta = Meta { born: now.here, lane, bucket, ..Meta::default() };
@@ -98,13 +101,14 @@ pub(super) fn read(bytes: &mut &[u8], now: Moment) -> Option<Meta> {
         meta.deadlines = Deadlines::from_column(column);
     }
     if flags & LETTERS != 0 {
+        let first = if version == WITHOUT_FIRST { None } else { Some(now.to_here(number(bytes)?)) };
         let at = now.to_here(number(bytes)?);
         let attempts = u32::from_le_bytes(array(bytes)?);
         let [for_good] = array(bytes)?;
         let origin = Arc::from(text(bytes)?);
         let cause = text(bytes)?;
         let nack = if for_good == 0 { Nack::transient(cause) } else { Nack::permanent(cause) };
-        meta.dead_letter = Some(Arc::new(Note { nack, origin, attempts, at }));
+        meta.dead_letter = Some(Arc::new(Note { nack, origin, attempts, first: first.unwrap_or(at), at }));
     }
     Some(meta)
 }
@@ -158,10 +162,24 @@ mod tests {
         let read = there_and_back(&meta, 1..4);
         assert_eq!((read.lane, read.bucket, read.born), (2, 7, at(10)));
         assert_eq!(read.deadlines, Deadlines::from_column(vec![at(20), Time::MAX, at(30)]));
-        let note = Note { nack: Nack::permanent("no"), origin: "out".into(), attempts: 3, at: at(9) };
+        let note = Note { nack: Nack::permanent("no"), origin: "out".into(), attempts: 3, first: at(4), at: at(9) };
         let letters = Meta { deadlines: Deadlines::All(at(11)), dead_letter: Some(Arc::new(note)), ..Meta::default() };
         let read = there_and_back(&letters, 0..1);
         assert_eq!((&read.deadlines, &read.dead_letter), (&letters.deadlines, &letters.dead_letter));
+    }
+
+    #[test]
+    fn letters_of_the_version_before_were_first_refused_when_they_were_given_up() {
+        let note = Note { nack: Nack::permanent("no"), origin: "out".into(), attempts: 3, first: at(9), at: at(9) };
+        let letters = Meta { dead_letter: Some(Arc::new(note)), ..Meta::default() };
+        let mut bytes = Vec::new();
+        write(&letters, 0..1, Moment { here: at(10), ..BEFORE }, &mut bytes);
+        bytes[0] = WITHOUT_FIRST;
+        bytes.drain(4..12);
+        let read = read(&mut &bytes[..], Moment { here: at(10), ..BEFORE }).unwrap();
+        assert_eq!(read.dead_letter, letters.dead_letter);
+        bytes[0] = VERSION + 1;
+        assert!(super::read(&mut &bytes[..], BEFORE).is_none(), "a version of the future");
     }
 
     #[test]

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::Cause;
-use tidegate_store::{Disk, Health, Log, LogOptions, Next, OpenError, Trouble};
+use tidegate_store::{Disk, Health, Log, LogOptions, Next, OpenError, Settler, Trouble};
 
 use super::shared::{Life, Open, Shared};
-use super::{LAST_WAIT, LogSpec, READER, WallClock};
+use super::{LAST_WAIT, LogSpec, READER, SettledElsewhere, WallClock};
 
 /// A disk that cannot be opened is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a reader elsewhere is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn keep<D: Disk>(shared: &Arc<Shared<D>>, mut spec: LogSpec<D>) {
     let options = {
@@ -26,10 +29,11 @@ pub(super) fn keep<D: Disk>(shared: &Arc<Shared<D>>, mut spec: LogSpec<D>) {
     let Log { appender, committer: mut keeper, mut readers, .. } = log;
     let Some(reader) = readers.pop() else { return };
     let settler = reader.settler();
-    shared.enter(Life::Open(Open { appender: appender.clone(), reader: Some(reader), settler }));
+    shared.enter(Life::Open(Open { appender: appender.clone(), reader: Some(reader), settler: settler.clone() }));
     if shared.is_closed() {
         appender.close();
     }
+    let mut elsewhere = Elsewhere { ask: spec.settled_elsewhere.take(), due: 0 };
     let mut given_up_at = None;
     loop {
         let now = (spec.wall)();
@@ -48,9 +52,32 @@ pub(super) fn keep<D: Disk>(shared: &Arc<Shared<D>>, mut spec: LogSpec<D>) {
             }
             next = sooner(next, until);
         }
+        next = elsewhere.look(next, now, &settler);
         keeper.wait(next, (spec.wall)());
     }
     shared.enter(Life::Ended);
+}
+
+/// A reader that is no part of this pipeline.
+struct Elsewhere {
+    ask: Option<SettledElsewhere>,
+    /// When it is asked next.
+    due: u64,
+}
+
+impl Elsewhere {
+    /// Asks how far it is, where it is time; says when the next round is due.
+    fn look(&mut self, next: Next, now: u64, settler: &Settler) -> Next {
+        let Some(ask) = &mut self.ask else { return next };
+        // A clock that was set back must not put it off for long.
+        if self.due <= now || self.due - now > nanos(ASK_EVERY) {
+            self.due = now.saturating_add(nanos(ASK_EVERY));
+            if let Some(until) = ask() {
+                settler.settle(until);
+            }
+        }
+        sooner(next, self.due)
+    }
 }
 
 fn is_at_max_size(health: &Health) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_store::{Counts, Disk};
 
-use super::shared::{Life, Shared};
+use super::shared::Shared;
 
 /// A look at an edge on disk. Clones look at the same.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl LogView {
         self.0.trouble()
     }
 
-    /// What it has done since the pipeline started, and what it holds.
+    /// What it has done since the pipeline started, and what it holds. After the end, what that was then.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.counts().0
@@ -63,12 +63,6 @@ impl<D: Disk> Look for Shared<D> {
     }
 
     fn counts(&self) -> (Counts, u64) {
-        match &*self.life() {
-            Life::Open(open) => {
-                let counts = open.appender.counts();
-                (counts, counts.durable.saturating_sub(open.settler.settled()))
-            }
-            Life::Planned(_) | Life::Opening(_) | Life::Failed(_) | Life::Ended => (Counts::default(), 0),
-        }
+        Self::counts(self)
     }
 }

@@ -13,6 +13,7 @@ use tidegate_flow::{
 };
 
 use super::halving::Halving;
+use super::part::{self, Attempt, Known};
 use super::refusals::Refusals;
 use super::{Accepted, Sink, SinkContext, SinkPolicy};
 use crate::clock::{Clock, waiting};
@@ -51,13 +52,6 @@ pub(crate) struct Delivery<S, P: Payload> {
     /// Parts of the batch in hand that wait for their turn; at most one for each halving.
     pending: Vec<Attempt<P>>,
     letters: Vec<Letter<P>>,
-    halving: Halving,
-}
-
-/// A batch on its way into the sink.
-struct Attempt<P> {
-    batch: Batch<P>,
-    tries: u32,
 }
 
 /// A record that was given up.
@@ -65,19 +59,19 @@ pub(super) struct Letter<P> {
     pub(super) batch: Batch<P>,
     pub(super) nack: Nack,
     pub(super) attempts: u32,
+    pub(super) first: Time,
 }
 
 impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     pub(crate) fn new(mut sink: S, policy: SinkPolicy, tools: DeliveryTools, spares: Spares<P>) -> Self {
         sink.open(tools.given.clone());
-        let halving = Halving::new(tools.clock.now());
-        Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new(), halving }
+        Self { sink, policy, spares, tools, pending: Vec::new(), letters: Vec::new() }
     }
 
     /// Puts a batch in line, behind what is there: something is only where the stage is to make way.
     pub(super) fn take(&mut self, batch: Batch<P>) {
         self.sink.begin();
-        self.pending.insert(0, Attempt { batch, tries: 0 });
+        self.pending.insert(0, Attempt::new(batch));
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -135,30 +129,49 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     pub(super) async fn run(&mut self) -> Result<(), Ended> {
         while self.letters.is_empty()
             && !self.makes_way()
-            && let Some(mut attempt) = self.pending.pop()
+            && let Some(attempt) = self.pending.pop()
         {
             if self.sink.is_closed() {
                 return Err(Ended::Cancelled);
             }
-            let answer = self.deliver(&mut attempt.batch).await;
-            self.note(&answer, attempt.batch.records());
-            let hollow = attempt.batch.payload.weight().records != Records::new(u64::from(attempt.batch.records()));
-            match answer {
-                Ok(Accepted::All) => self.delivered(attempt.batch),
-                Ok(Accepted::Except(mut refused)) => {
-                    in_order(&mut refused, attempt.batch.records());
-                    if hollow {
-                        self.partly_gone(attempt.batch, &refused);
-                    } else {
-                        self.partly_delivered(attempt, refused).await?;
-                    }
-                }
-                // The rows are gone: there is nothing to try again with.
-                Err(nack) if hollow => self.refuse(attempt.batch, nack),
-                Err(nack) => self.refused(attempt, nack).await?,
+            if let Some(attempt) = self.foregone(attempt)
+                && let Some(attempt) = self.afforded(attempt).await
+            {
+                self.try_once(attempt).await?;
             }
         }
         Ok(())
+    }
+
+    /// Delivers it once, and sees to the answer.
+    async fn try_once(&mut self, mut attempt: Attempt<P>) -> Result<(), Ended> {
+        let answer = self.deliver(&mut attempt.batch).await;
+        self.note(&answer, attempt.batch.records());
+        let hollow = attempt.batch.payload.weight().records != Records::new(u64::from(attempt.batch.records()));
+        match answer {
+            Ok(Accepted::All) => {
+                if attempt.known == Known::FirstHalf {
+                    part::culprit_is_behind(&mut self.pending);
+                }
+                self.delivered(attempt.batch);
+                Ok(())
+            }
+            Ok(Accepted::Except(mut refused)) => {
+                in_order(&mut refused, attempt.batch.records());
+                if hollow {
+                    self.partly_gone(attempt.batch, &refused);
+                    Ok(())
+                } else {
+                    self.partly_delivered(attempt, refused).await
+                }
+            }
+            // The rows are gone: there is nothing to try again with.
+            Err(nack) if hollow => {
+                self.refuse(attempt.batch, nack);
+                Ok(())
+            }
+            Err(nack) => self.refused(attempt, nack).await,
+        }
     }
 
     async fn deliver(&mut self, batch: &mut Batch<P>) -> Result<Accepted, Nack> {
@@ -189,7 +202,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     fn delivered(&mut self, batch: Batch<P>) {
         let Batch { payload, ticket, lease, meta } = batch;
-        self.halving.earn(ticket.records());
+        self.tools.refusals.earned(ticket.records());
         self.spares.put(payload, lease);
         self.settle_delivered(ticket, &meta);
     }
@@ -223,7 +236,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
 
     /// Settles the rows that were accepted at once; those refused for now are tried again together, after one pause.
     async fn partly_delivered(&mut self, attempt: Attempt<P>, refused: Vec<(u32, Nack)>) -> Result<(), Ended> {
-        let Attempt { mut batch, tries } = attempt;
+        let Attempt { mut batch, tries, first, .. } = attempt;
         // Rows that a fork shares could not be joined again.
         own(&mut batch, &self.tools.outbound);
         let mut culprits = Vec::with_capacity(refused.len());
@@ -237,32 +250,35 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         if batch.records() > 0 {
             self.delivered(batch);
         }
+        let first = first.or(Some(self.tools.clock.now()));
+        let alone = |batch| Attempt { batch, tries, first, known: Known::Whole };
         let mut again: Option<(Batch<P>, Nack)> = None;
         while let Some((culprit, nack)) = culprits.pop() {
             if nack.kind == NackKind::Permanent {
-                self.refused(Attempt { batch: culprit, tries }, nack).await?;
+                self.refused(alone(culprit), nack).await?;
                 continue;
             }
             again = match again.take() {
                 None => Some((culprit, nack)),
-                Some((mut batch, first)) => match batch.append(culprit) {
-                    Ok(()) => Some((batch, first)),
+                Some((mut batch, said)) => match batch.append(culprit) {
+                    Ok(()) => Some((batch, said)),
                     Err(culprit) => {
-                        self.refused(Attempt { batch, tries }, first).await?;
+                        self.refused(alone(batch), said).await?;
                         Some((culprit, nack))
                     }
                 },
             };
         }
         match again {
-            Some((batch, nack)) => self.refused(Attempt { batch, tries }, nack).await,
+            Some((batch, nack)) => self.refused(alone(batch), nack).await,
             None => Ok(()),
         }
     }
 
     /// Tries again later, halves, or gives up, by the kind of the refusal.
     async fn refused(&mut self, attempt: Attempt<P>, nack: Nack) -> Result<(), Ended> {
-        let Attempt { mut batch, tries } = attempt;
+        let Attempt { batch, tries, first, known } = attempt;
+        let first = first.unwrap_or_else(|| self.tools.clock.now());
         match nack.kind {
             // Nobody is left to try with.
             _ if self.sink.is_closed() => {
@@ -271,33 +287,69 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
             }
             // The next sink tries with all its tries.
             NackKind::Transient if self.makes_way() => {
-                self.pending.push(Attempt { batch, tries: 0 });
+                self.pending.push(Attempt { batch, tries: 0, first: Some(first), known });
                 Ok(())
             }
             NackKind::Transient if tries < self.policy.retries => {
-                self.pending.push(Attempt { batch, tries: tries.saturating_add(1) });
+                let tries = tries.saturating_add(1);
+                self.pending.push(Attempt { batch, tries, first: Some(first), known });
                 self.tools.refusals.retried();
-                self.pause(tries.saturating_add(1)).await;
+                self.pause(tries).await;
                 Ok(())
             }
             NackKind::Transient => {
                 self.refuse(batch, nack);
                 Ok(())
             }
-            NackKind::Permanent if batch.records() > 1 => {
-                let behind = batch.split_off(batch.records() / 2);
-                self.pending.push(Attempt { batch: behind, tries });
-                self.pending.push(Attempt { batch, tries });
-                if let Some(until) = self.halving.take(self.tools.clock.now()) {
-                    self.pause_until(until).await;
+            NackKind::Permanent => {
+                if known == Known::FirstHalf {
+                    part::culprit_is_here(&mut self.pending);
+                }
+                if batch.records() > 1 {
+                    let everything = self.tools.refusals.halving(|halving| halving.refuses_everything());
+                    let attempt = Attempt { batch, tries, first: Some(first), known };
+                    self.pending.extend(attempt.split(everything.map(|_| nack)));
+                } else {
+                    self.tools.refusals.halving(Halving::refused_alone);
+                    self.give_up(batch, nack, tries.saturating_add(1), first);
                 }
                 Ok(())
             }
-            NackKind::Permanent => {
-                self.give_up(batch, nack, tries.saturating_add(1));
-                Ok(())
+        }
+    }
+
+    /// Splits what is known to hold a culprit, and gives up what is refused with everything else; gives back what has to
+    /// be tried.
+    fn foregone(&mut self, attempt: Attempt<P>) -> Option<Attempt<P>> {
+        if let Known::LikeTheFirst(nack) = &attempt.known
+            && let Some(others) = self.tools.refusals.halving(|halving| halving.refuses_everything())
+        {
+            let (nack, tries) = (part::among_others(nack, others), attempt.tries.saturating_add(1));
+            let first = attempt.first.unwrap_or_else(|| self.tools.clock.now());
+            self.give_up(attempt.batch, nack, tries, first);
+            return None;
+        }
+        if attempt.is_split_untried() {
+            self.pending.extend(attempt.split(None));
+            return None;
+        }
+        Some(attempt)
+    }
+
+    /// Waits until a part of a refused batch may be delivered. `None`: the stage makes way first, and it is in line again.
+    async fn afforded(&mut self, attempt: Attempt<P>) -> Option<Attempt<P>> {
+        if attempt.known == Known::Whole {
+            return Some(attempt);
+        }
+        let now = self.tools.clock.now();
+        if let Some(until) = self.tools.refusals.halving(|halving| halving.take(now)) {
+            self.pause_until(until).await;
+            if self.makes_way() {
+                self.pending.push(attempt);
+                return None;
             }
         }
+        Some(attempt)
     }
 
     /// The pause before the given try, scattered, or what the receiver asked for where that is longer.
@@ -323,9 +375,9 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         self.tools.due.clear();
     }
 
-    fn give_up(&mut self, batch: Batch<P>, nack: Nack, attempts: u32) {
+    fn give_up(&mut self, batch: Batch<P>, nack: Nack, attempts: u32, first: Time) {
         if self.tools.keeps_letters {
-            self.letters.push(Letter { batch, nack, attempts });
+            self.letters.push(Letter { batch, nack, attempts, first });
         } else {
             self.refuse(batch, nack);
         }

@@ -1,64 +1,93 @@
-//! [`Halving`]: the budget of halves of refused batches, so that a receiver that refuses everything is not flooded.
+//! [`Halving`]: how a stage looks for the culprits in batches that were refused for good, so that a few of them cost
+//! little, and a receiver that refuses everything is not flooded. One for all sinks of a stage; `now` is an argument.
 //!
-//! A token bucket with debt: each halving costs two deliveries. Accepted records earn, and so does time; what is owed is
-//! waited for.
-
-use std::time::Duration;
+//! *Halves wait for a budget*: a token bucket with debt. A delivery of a part takes a token, time and accepted records
+//! earn them, and what is owed is waited for.
+//!
+//! *Where nothing is accepted any more, halving ends*: after [`ENOUGH`] records that were refused alone, and nothing
+//! accepted between them, one record of each refused batch is tried alone, and where that is refused too, so is the rest of
+//! its batch. The first record that is accepted ends this.
 
 use tidegate_flow::Time;
 
-/// So many deliveries of halves are free before any has to be earned: enough to find a handful of culprits in a large
-/// batch at once.
-const BURST: f64 = 100.0;
+use crate::ops::TokenBucket;
+
+/// So many parts are delivered before any has to be earned: enough to find a handful of culprits in large batches.
+const BURST: f64 = 200.0;
 
 /// So many are earned in a second.
-const PER_SECOND: f64 = 20.0;
+const PER_SECOND: f64 = 100.0;
 
-/// So many are earned by an accepted record: repetitions are at most a tenth of the records, beside those of time.
-const PER_RECORD: f64 = 0.1;
+/// So many are earned by an accepted record: repetitions are at most a quarter of the records, beside those of time.
+const PER_RECORD: f64 = 0.25;
 
-/// What halving costs: both halves are delivered.
-const COST: f64 = 2.0;
+/// So many records in a row, each refused alone and nothing accepted meanwhile, show that a receiver refuses everything.
+const ENOUGH: u32 = 32;
 
-/// How many halves may be delivered at once.
+/// What a stage has learned about its receiver.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Halving {
-    tokens: f64,
-    at: Time,
+    bucket: TokenBucket,
+    /// Records that were refused alone since something was accepted.
+    in_a_row: u32,
+}
+
+impl Default for Halving {
+    fn default() -> Self {
+        Self { bucket: TokenBucket::new(PER_SECOND, BURST, Time::ZERO), in_a_row: 0 }
+    }
 }
 
 impl Halving {
-    pub(super) fn new(now: Time) -> Self {
-        Self { tokens: BURST, at: now }
-    }
-
     /// So many records were accepted.
-    pub(super) fn earn(&mut self, records: u32) {
-        self.tokens = (self.tokens + f64::from(records) * PER_RECORD).min(BURST);
+    pub(super) fn accepted(&mut self, records: u32) {
+        self.bucket.earn(f64::from(records) * PER_RECORD);
+        self.in_a_row = 0;
     }
 
-    /// A batch is halved; says until when the halves have to wait.
+    /// A record was refused for good that was tried alone.
+    pub(super) fn refused_alone(&mut self) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+    }
+
+    /// Whether the receiver refuses whatever it is sent, as far as can be seen: how many it refused in a row.
+    pub(super) fn refuses_everything(&self) -> Option<u32> {
+        (self.in_a_row >= ENOUGH).then_some(self.in_a_row)
+    }
+
+    /// A part of a refused batch is about to be delivered; says until when that has to wait.
     pub(super) fn take(&mut self, now: Time) -> Option<Time> {
-        let passed = now.since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * PER_SECOND).min(BURST) - COST;
-        self.at = now;
-        (self.tokens < 0.0).then(|| now + Duration::from_secs_f64(-self.tokens / PER_SECOND))
+        self.bucket.owe(1.0, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn halves_are_free_until_the_budget_is_used_up_and_then_wait_for_time_or_success() {
+    fn parts_are_free_until_the_budget_is_used_up_and_then_wait_for_time_or_success() {
         let start = Time::ZERO;
-        let mut halving = Halving::new(start);
-        assert!((0..50).all(|_| halving.take(start).is_none()));
-        let until = halving.take(start);
-        assert_eq!(until, Some(start + Duration::from_millis(100)), "two deliveries at twenty a second");
-        assert_eq!(halving.take(start + Duration::from_millis(200)), None, "time has earned them");
-        halving.earn(1_000);
-        assert!((0..50).all(|_| halving.take(start + Duration::from_millis(200)).is_none()), "success has too");
+        let mut halving = Halving::default();
+        assert!((0..200).all(|_| halving.take(start).is_none()));
+        let until = halving.take(start).unwrap();
+        assert!(until.since(start + Duration::from_millis(10)) < Duration::from_micros(1), "a hundred a second");
+        assert_eq!(halving.take(start + Duration::from_millis(20)), None, "time has earned it");
+        halving.accepted(800);
+        assert!((0..200).all(|_| halving.take(start + Duration::from_millis(20)).is_none()), "success has too");
+        assert!(halving.take(start + Duration::from_millis(20)).is_some(), "and no more than a whole bucket");
+    }
+
+    #[test]
+    fn a_receiver_refuses_everything_until_it_accepts_something() {
+        let mut halving = Halving::default();
+        (1..ENOUGH).for_each(|_| halving.refused_alone());
+        assert_eq!(halving.refuses_everything(), None);
+        halving.refused_alone();
+        assert_eq!(halving.refuses_everything(), Some(ENOUGH));
+        halving.accepted(1);
+        assert_eq!(halving.refuses_everything(), None);
     }
 }

@@ -42,12 +42,12 @@ pub(super) async fn send_letters<P: Payload>(
     cx: &mut StageContext,
     mut meanwhile: impl FnMut(&mut Context<'_>),
 ) -> Result<(), Ended> {
-    for Letter { batch, nack, attempts } in letters {
+    for Letter { batch, nack, attempts, first } in letters {
         let Some(port) = port else {
             cx.refuse(batch, nack);
             continue;
         };
-        port.stage(batch, nack, attempts, cx);
+        port.stage(batch, nack, (attempts, first), cx);
         poll_fn(|task| -> Poll<Result<(), Ended>> {
             meanwhile(task);
             port.poll_sent(task, cx)

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegate_flow::{Nack, NackKind, Records, Time};
 use tokio::sync::Notify;
 
+use super::halving::Halving;
+
 /// What a sink refused so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkRefusals {
@@ -77,6 +79,9 @@ struct Shared {
     news: Arc<Notify>,
     /// Whether the last delivery was refused.
     is_refused: AtomicBool,
+    /// Whether anything was ever refused for good: until then nothing needs to be earned.
+    is_halving: AtomicBool,
+    halving: Mutex<Halving>,
     state: Mutex<State>,
 }
 
@@ -95,7 +100,7 @@ struct State {
 impl Refusals {
     /// None so far; changes are told by `news`.
     pub(crate) fn new(news: Arc<Notify>) -> Self {
-        Self(Arc::new(Shared { news, is_refused: AtomicBool::new(false), state: Mutex::default() }))
+        Self(Arc::new(Shared { news, ..Shared::default() }))
     }
 
     /// A delivery, or part of it, was refused.
@@ -125,6 +130,20 @@ impl Refusals {
             self.lock().since = None;
             self.0.news.notify_one();
         }
+    }
+
+    /// Tells what looks for culprits that so many records were accepted.
+    #[inline]
+    pub(super) fn earned(&self, records: u32) {
+        if self.0.is_halving.load(Ordering::Relaxed) {
+            self.halving(|halving| halving.accepted(records));
+        }
+    }
+
+    /// What the stage does to find culprits.
+    pub(super) fn halving<T>(&self, ask: impl FnOnce(&mut Halving) -> T) -> T {
+        self.0.is_halving.store(true, Ordering::Relaxed);
+        ask(&mut self.0.halving.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A delivery will be tried again.

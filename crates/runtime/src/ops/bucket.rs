@@ -45,6 +45,18 @@ impl TokenBucket {
         passes
     }
 
+    /// Takes `cost` whether it is there or not; says when what is owed then will be there, where something is.
+    pub fn owe(&mut self, cost: f64, now: Time) -> Option<Time> {
+        self.refill(now);
+        self.tokens -= sane(cost);
+        (self.tokens + ROUNDING < 0.0).then(|| self.ready_at(0.0))
+    }
+
+    /// Puts tokens in beside those that time brings, up to the burst.
+    pub fn earn(&mut self, tokens: f64) {
+        self.tokens = (self.tokens + sane(tokens)).min(self.burst);
+    }
+
     /// When `cost` can be taken, if nothing else is taken before; `now` or earlier where it can be now.
     #[must_use]
     pub fn ready_at(&self, cost: f64) -> Time {
@@ -162,6 +174,19 @@ mod tests {
         assert!(bucket.try_take(1.0, millis(2_100)));
         assert!(!bucket.try_take(25.0, millis(2_400)));
         assert!(bucket.try_take(25.0, millis(2_600)));
+    }
+
+    #[test]
+    fn what_is_owed_is_named_with_its_time_and_can_be_earned() {
+        let mut bucket = TokenBucket::new(10.0, 5.0, Time::ZERO);
+        assert_eq!(bucket.owe(5.0, Time::ZERO), None);
+        let until = bucket.owe(2.0, Time::ZERO).unwrap();
+        assert!(until >= millis(200) && until < millis(201), "{until:?}");
+        bucket.earn(f64::NAN);
+        bucket.earn(1.5);
+        assert_eq!(bucket.tokens(Time::ZERO), -0.5);
+        bucket.earn(100.0);
+        assert_eq!(bucket.tokens(Time::ZERO), 5.0);
     }
 
     #[test]

@@ -210,7 +210,8 @@ where
     /// First what was given up, then what a fault asks for, then the rest of the rows.
     fn next(&mut self, cx: &StageContext) -> Step {
         if let Some((batch, nack)) = self.letters.pop_front() {
-            self.port.stage(batch, nack, 1, cx);
+            let now = cx.now();
+            self.port.stage(batch, nack, (1, now), cx);
             return Step::Side;
         }
         self.faults.or(if self.rest.is_some() { Step::More } else { Step::Done })

@@ -37,6 +37,19 @@ impl RealDisk {
         Ok(Self { folder, lock: Some(Arc::new(lock)) })
     }
 
+    /// The folder of a log that somebody else may have, for files of one's own beside those of the log: whoever makes one
+    /// keeps others from making one with this `lock`, a file in the folder. What is in the files of the log must not be
+    /// changed.
+    ///
+    /// # Errors
+    /// There is no such folder, it cannot be written to, or somebody else has the lock ([`io::ErrorKind::WouldBlock`]).
+    pub fn beside(folder: impl Into<PathBuf>, lock: &str) -> io::Result<Self> {
+        let folder = folder.into();
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(lock))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { folder, lock: Some(Arc::new(lock)) })
+    }
+
     /// The folder of a log, to look at while somebody else may have it: nothing in it can be changed by this.
     #[must_use]
     pub fn to_look_at(folder: impl Into<PathBuf>) -> Self {

@@ -12,11 +12,13 @@ use super::commit::{Active, Committer, Retry};
 use super::save::{FRESH, Saver, make};
 use super::shared::{Counts, Cursor, Segment, Shared, State};
 use super::space::Space;
-use super::{Appender, Health, Log, LogOptions, Reader};
+use super::{Appender, Health, Log, LogOptions, Reader, WritePolicy};
 use crate::Seq;
 use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::Header as FrameHeader;
+use crate::marks::is_of_marks;
+use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
 /// What was found when a log was opened.
@@ -32,7 +34,7 @@ pub struct Recovered {
     pub segments: usize,
     /// Segments whose header was damaged; their frames are read all the same.
     pub damaged_headers: usize,
-    /// Records at the end of the log that had been durable and are damaged.
+    /// Records at the end of the log that had been durable, that some reader has not settled, and that are damaged.
     pub damaged_tail: u64,
     /// No cursor could be read though there were segments: every reader begins at the oldest record, and records may
     /// be delivered twice.
@@ -134,19 +136,21 @@ pub(super) fn open<D: Disk>(
     space.litter.extend(empty);
     let active = resume(&disk, identity, &mut segments, saved.durable)?;
     let end = segments.back().map_or(0, |last| last.end);
-    let next = end.max(saved.durable).max(saved.readers.values().copied().max().unwrap_or(0));
+    let durable = end.max(saved.durable);
+    // Cursors may be past what was ever written.
+    let next = durable.max(saved.readers.values().copied().max().unwrap_or(0));
+    let settled = saved.readers.values().copied().min().unwrap_or(0);
     recovered.next = next;
     // What every reader has settled, or was given up for its age, nobody misses.
-    let settled = saved.readers.values().copied().min().unwrap_or(0);
-    recovered.damaged_tail = next.saturating_sub(end.max(settled));
+    recovered.damaged_tail = durable.saturating_sub(end.max(settled));
     recovered.oldest = segments.front().map_or(next, |oldest| oldest.first);
     recovered.segments = segments.len();
 
     let cursors = place_readers(readers, &saved, recovered.oldest)?;
     recovered.orphans =
         cursors.iter().map(|cursor| cursor.name.clone()).filter(|name| !readers.contains(&name.as_str())).collect();
-    let saver = saver(&disk, Cursors { log: identity, ..saved }, has_saved, &cursors, next)?;
-    let state = state(next, segments, cursors);
+    let saver = saver(&disk, Cursors { log: identity, ..saved }, has_saved, &cursors, durable)?;
+    let state = State { write: options.write, saved: settled, ..state(next, durable, segments, cursors) };
     let shared = Arc::new(Shared::new(state, options.memory, options.max_size));
     space.count(&shared);
     let readers = readers
@@ -159,7 +163,7 @@ pub(super) fn open<D: Disk>(
         .collect();
     let appender = Appender { shared: shared.clone() };
     let mut committer =
-        Committer { shared, options, space, saver, active, buffer: Vec::new(), retry: Retry::default() };
+        Committer { shared, options, space, saver, active, buffer: Vec::new(), follows: 0, retry: Retry::default() };
     committer.tidy(now);
     Ok(Log { appender, committer, readers, recovered })
 }
@@ -178,7 +182,9 @@ impl Files {
     fn read<D: Disk>(disk: &Arc<D>) -> Result<Self, OpenError> {
         let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
         let mut slots = Vec::new();
-        for name in disk.names().map_err(failed("list the log's files"))? {
+        let names = disk.names().map_err(failed("list the log's files"))?;
+        // Others write theirs meanwhile; and what was set aside is nobody's.
+        for name in names.into_iter().filter(|name| !is_of_marks(name) && !is_set_aside(name)) {
             let file = disk.open(&name).map_err(failed("open a file of the log"))?;
             let size = file.size().map_err(failed("read the size of a file"))?;
             if NAMES.contains(&name.as_str()) {
@@ -233,11 +239,7 @@ fn place<D: Disk>(
                 // segment that was begun and never synced may have lost any part of itself.
                 let begin = match segments.back() {
                     Some(before) => scan(disk, identity, before.number, before.first, 0)?.map_or(before.first, |s| s.1),
-                    // A cursor may stand inside a batch, or behind some: the segment begins with its first frame.
-                    None => {
-                        let settled = saved.readers.values().copied().min().unwrap_or(0);
-                        first_frame(disk, identity, number)?.map_or(settled, |first| first.min(settled))
-                    }
+                    None => saved.readers.values().copied().min().unwrap_or(0),
                 };
                 scan(disk, identity, number, begin, saved.durable)?
             }
@@ -286,18 +288,10 @@ fn scan<D: Disk>(
 ) -> Result<Option<(Seq, Seq, u64)>, OpenError> {
     let bytes = whole(disk, &segment::name(number))?;
     let salt = segment::salt(identity, number);
-    let frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
-    Ok(frames.last().map(|header| (first, header.end(), header.time)))
-}
-
-/// The number of the first record of the first whole frame of a segment whose header is damaged.
-fn first_frame<D: Disk>(disk: &Arc<D>, identity: u64, number: u64) -> Result<Option<Seq>, OpenError> {
-    let bytes = whole(disk, &segment::name(number))?;
-    let salt = segment::salt(identity, number);
-    Ok(match segment::look(&bytes, HEADER_BYTES as u64, salt, 0, Seq::MAX) {
-        Found::Frame(header) | Found::Damage { header, .. } => Some(header.first),
-        Found::End => None,
-    })
+    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
+    let Some(oldest) = frames.next() else { return Ok(None) };
+    let newest = frames.last().unwrap_or(oldest);
+    Ok(Some((first.min(oldest.follows()), newest.end(), newest.time)))
 }
 
 /// The spare segment may have been the next one already, before the power went, and its name with it: then what was written
@@ -450,10 +444,15 @@ fn saver<D: Disk>(
     Ok(saver)
 }
 
-fn state(next: Seq, segments: VecDeque<Segment>, cursors: Vec<Cursor>) -> State {
+fn state(next: Seq, durable: Seq, segments: VecDeque<Segment>, cursors: Vec<Cursor>) -> State {
     State {
         next,
-        durable: next,
+        durable,
+        write: WritePolicy::Always,
+        spilling: false,
+        writing: 0,
+        watched: false,
+        saved: 0,
         pending: VecDeque::new(),
         pending_bytes: 0,
         recent: VecDeque::new(),

@@ -1,4 +1,8 @@
-//! `tidegate buffer`: what is in the buffers on disk, whether a pipeline uses them or not. Nothing is changed.
+//! `tidegate buffer`: what is in the buffers on disk, whether a pipeline uses them or not; and offline, repairs and
+//! deliveries of what was left.
+
+mod repair;
+mod replay;
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,13 +18,15 @@ use super::{Done, term};
 
 /// Look at buffers on disk, also while a pipeline uses them.
 ///
-/// Nothing is locked, started or changed.
+/// `ls`, `inspect` and `verify` lock, start and change nothing; `repair` and `replay` want that no pipeline has the buffer open.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate buffer ls                            every buffer: records that wait, bytes, damage
   tidegate buffer ls --data-dir ./data --json
   tidegate buffer inspect search --limit 3      the oldest records that wait
-  tidegate buffer verify                        read everything; exit code 1 where something is damaged")]
+  tidegate buffer verify                        read everything; exit code 1 where something is damaged
+  tidegate buffer repair search --dry-run       what a repair would do
+  tidegate buffer replay search pipeline.yaml --to archive    what was left, to another component")]
 pub(super) struct Buffer {
     #[command(subcommand)]
     verb: Verb,
@@ -34,6 +40,10 @@ enum Verb {
     Inspect(Inspect),
     /// Read every frame of the buffers, and say which are damaged.
     Verify(Place),
+    /// Mend a buffer that no pipeline has open: set aside what cannot be read, and delete nothing.
+    Repair(repair::Repair),
+    /// Deliver what was left in the buffer of a component that was renamed or removed.
+    Replay(replay::Replay),
 }
 
 /// Which buffers.
@@ -73,6 +83,8 @@ impl Buffer {
             Verb::Ls(place) => place.list(),
             Verb::Inspect(inspect) => inspect.run(),
             Verb::Verify(place) => place.verify(),
+            Verb::Repair(repair) => repair.run(),
+            Verb::Replay(replay) => replay.run(),
         }
     }
 }
@@ -234,7 +246,7 @@ impl Inspect {
     fn print(&self) -> io::Result<u64> {
         let from = match self.from {
             Some(from) => from,
-            None => buffers::survey(&self.data_dir, &self.name)?.settled(),
+            None => buffers::oldest(&self.data_dir, &self.name)?,
         };
         let mut left = self.limit;
         let see = |record: &Stored<'_>| {

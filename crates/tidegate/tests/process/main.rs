@@ -7,5 +7,7 @@
 mod child;
 mod durable;
 mod killed;
+mod letters;
+mod once;
 mod refused;
 mod reload;

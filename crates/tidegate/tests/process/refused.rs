@@ -88,7 +88,7 @@ fn a_wrong_address_method_or_login_holds_the_input_and_says_so() {
 }
 
 #[test]
-fn records_that_are_refused_for_good_are_kept_in_a_file_unless_that_is_not_wanted() {
+fn records_that_are_refused_for_good_are_kept_unless_that_is_not_wanted() {
     let folder = folder("letters");
     let bad = |body: &str| if body.contains("\"line 3\"") { "422 Unprocessable" } else { "200 OK" };
     let (address, _) = server(bad);
@@ -97,9 +97,11 @@ fn records_that_are_refused_for_good_are_kept_in_a_file_unless_that_is_not_wante
     assert!(output.status.success(), "{said}");
     let warns = |line: &str| line.contains("gives up records that are refused for good") && line.contains("422");
     assert!(said.lines().any(warns) && said.contains("dead_lettered"), "{said}");
-    let letters = std::fs::read_to_string(folder.join("data/dead_letters/out.ndjson")).unwrap();
+    let data = folder.join("data");
+    let shown = tidegate("dlq").args(["show", "out", "--json", "--data-dir", data.to_str().unwrap()]).output().unwrap();
+    let letters = String::from_utf8(shown.stdout).unwrap();
     let letter: serde_json::Value = serde_json::from_str(&letters).unwrap();
-    assert_eq!((&letter["node"], &letter["record"]["message"]), (&"out".into(), &"line 3".into()), "{letters}");
+    assert_eq!((&letter["origin"], &letter["record"]["message"]), (&"out".into(), &"line 3".into()), "{letters}");
     assert!(letter["cause"].as_str().is_some_and(|cause| cause.contains("422")), "{letters}");
 
     let folder = crate::child::folder("no-letters");

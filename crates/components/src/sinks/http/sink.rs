@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use tidegate_flow::{Bytes as FlowBytes, Meta, Nack};
 use tidegate_record::codec::Encoder;
@@ -18,6 +18,7 @@ use tidegate_runtime::{Accepted, Sink, SinkContext};
 use super::answer::{self, Meaning};
 use super::client::Client;
 use crate::Rows;
+use crate::ids::{IDS_HEADER, IDS_MOST_BYTES, ids_header};
 use crate::sinks::desk::{Desk, Sheet};
 
 /// What all requests of a sink have in common.
@@ -32,6 +33,8 @@ pub(super) struct Requests {
     pub(super) compression: Compression,
     /// Further statuses that are worth another try.
     pub(super) later: Vec<u16>,
+    /// Whether requests say by what their records are known.
+    pub(super) names_records: bool,
 }
 
 /// The most that is read of the body of an answer; more costs the connection.
@@ -90,7 +93,8 @@ impl Requests {
     /// The most that the body of a request with these records takes: as text, and while it is compressed as both.
     fn body_most(&self, rows: &Rows) -> (usize, usize) {
         let around = self.around.0.len() + self.around.1.len();
-        let text = rows.encoded_most(self.encoder).saturating_add(around);
+        let header = if self.names_records { IDS_MOST_BYTES } else { 0 };
+        let text = rows.encoded_most(self.encoder).saturating_add(around).saturating_add(header);
         (text, if self.compression == Compression::None { 0 } else { compressed_most(text) })
     }
 
@@ -109,11 +113,14 @@ impl Requests {
         Ok(())
     }
 
-    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Nack> {
+    async fn send(&self, body: Bytes, ids: Option<HeaderValue>) -> Result<Response<Incoming>, Nack> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(ids) = ids {
+            request.headers_mut().insert(IDS_HEADER, ids);
+        }
         self.client
             .request(request)
             .await
@@ -155,7 +162,8 @@ impl Sink<Rows> for HttpSink {
         }
         let body = Bytes::from(std::mem::take(&mut sheet.buffer));
         // What pays for the body stays in the sheet until the request is over.
-        let answer = requests.send(body).await;
+        let ids = if requests.names_records { ids_header(payload) } else { None };
+        let answer = requests.send(body, ids.and_then(|ids| ids.parse().ok())).await;
         self.desk.put_back(sheet);
         self.judge(answer?).await
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{NackKind, Outcome, Settled};
+use tidegate_record::{RecordId, StreamId};
 use tidegate_runtime::{Clock, Committer, Companion, Intake, blocking};
 use tokio::sync::Notify;
 
@@ -47,19 +48,57 @@ pub(super) struct Place {
     pub(super) offset: u64,
     /// Of what stands before `offset`.
     pub(super) behind: Sum,
+    /// What its records are counted in; `None` where a program wrote it that counted nothing.
+    #[serde(default)]
+    pub(super) stream: Option<String>,
+    /// How many there are before `offset`, counted from where the file was begun.
+    #[serde(default)]
+    pub(super) records: u64,
+    /// The longest line, when they were counted.
+    #[serde(default)]
+    pub(super) longest: u64,
+}
+
+impl Place {
+    /// By what the record at `offset` is known.
+    pub(super) fn next(&self) -> Option<RecordId> {
+        let stream = StreamId::parse(self.stream.as_deref()?)?;
+        Some(RecordId::new(stream, self.records))
+    }
 }
 
 /// The number of a file while it is followed.
 pub(super) type FileId = u64;
+
+/// Lines of a file.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Lines {
+    /// Where they begin and end.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// The number of the first record in them, and of the first behind them.
+    pub(super) first: u64,
+    pub(super) next: u64,
+    /// What stands before their end.
+    pub(super) behind: Sum,
+}
+
+/// A file that is to be read again from here on.
+#[derive(Debug)]
+pub(super) struct Back {
+    pub(super) file: FileId,
+    pub(super) offset: u64,
+    /// Of the record there.
+    pub(super) number: u64,
+    pub(super) epoch: u32,
+}
 
 /// What was read in one go.
 struct Read {
     number: u64,
     file: FileId,
     epoch: u32,
-    from: u64,
-    to: u64,
-    behind: Sum,
+    lines: Lines,
 }
 
 /// A file that is followed.
@@ -77,8 +116,12 @@ struct State {
     reads: VecDeque<Read>,
     next_read: u64,
     next_file: FileId,
-    /// Files to be sent back: to which offset, as which epoch.
-    back: Vec<(FileId, u64, u32)>,
+    /// Files to be sent back.
+    back: Vec<Back>,
+    /// Whether files were begun whose streams are stored nowhere.
+    has_new_streams: bool,
+    /// Whether there are safe positions: without them, recent ones mean nothing.
+    has_safe: bool,
     /// Whether something has changed since positions were stored at all, and since they were synced.
     is_changed: bool,
     is_unsafe: bool,
@@ -95,9 +138,16 @@ pub(super) struct Store {
     state: Arc<Mutex<State>>,
     /// Told when much was settled.
     much: Arc<Notify>,
+    /// Held by whoever writes the files: positions that are older never take the place of newer ones.
+    writing: Arc<Mutex<()>>,
 }
 
 impl State {
+    /// Whether there is something to store: at all, or so that it survives a loss of power.
+    fn is_due(&self, sync: bool) -> bool {
+        self.is_changed || (self.is_unsafe && (sync || !self.has_safe))
+    }
+
     fn change(&mut self) {
         self.is_changed = true;
         self.is_unsafe = true;
@@ -110,17 +160,14 @@ impl Store {
     /// # Errors
     /// They cannot be read.
     pub(super) fn open(files: Files, forget: bool) -> Result<Self, StartError> {
-        let mut state = State::default();
-        let stored = files.read();
-        // What is to be forgotten need not be readable; its number goes on, so that what is recent of it counts no more.
-        let stored = if forget { stored.ok().flatten() } else { stored? };
-        if let Some(stored) = stored {
-            state.number = stored.number;
-            if !forget {
-                state.gone = stored.files.into();
-            }
+        // The numbers go on, so that what is recent of what was removed or is to be forgotten counts no more.
+        let mut state = State { number: files.highest_number(), ..State::default() };
+        // What is to be forgotten need not be readable.
+        if !forget && let Some(stored) = files.read()? {
+            (state.gone, state.has_safe) = (stored.files.into(), true);
         }
-        Ok(Self { files: Arc::new(files), state: Arc::new(Mutex::new(state)), much: Arc::new(Notify::new()) })
+        let (state, writing) = (Arc::new(Mutex::new(state)), Arc::default());
+        Ok(Self { files: Arc::new(files), state, much: Arc::new(Notify::new()), writing })
     }
 
     /// Takes the place that `fits`, of those that no file has; one of the same number in the file system first.
@@ -132,9 +179,10 @@ impl Store {
         found.and_then(|at| state.gone.remove(at))
     }
 
-    /// A file is followed from `place` on.
-    pub(super) fn follow(&self, place: Place) -> FileId {
+    /// A file is followed from `place` on. `is_begun`: its stream is a new one.
+    pub(super) fn follow(&self, place: Place, is_begun: bool) -> FileId {
         let mut state = self.lock();
+        state.has_new_streams |= is_begun;
         state.next_file += 1;
         let id = state.next_file;
         state.followed.insert(id, Followed { place, epoch: 0 });
@@ -168,16 +216,16 @@ impl Store {
     }
 
     /// Notes a read of a file, and gives its number.
-    pub(super) fn read(&self, file: FileId, epoch: u32, from: u64, to: u64, behind: Sum) -> u64 {
+    pub(super) fn read(&self, file: FileId, epoch: u32, lines: Lines) -> u64 {
         let mut state = self.lock();
         state.next_read += 1;
         let number = state.next_read;
-        state.reads.push_back(Read { number, file, epoch, from, to, behind });
+        state.reads.push_back(Read { number, file, epoch, lines });
         number
     }
 
-    /// The files that are to be sent back: to which offset, as which epoch.
-    pub(super) fn take_back(&self) -> Vec<(FileId, u64, u32)> {
+    /// The files that are to be sent back.
+    pub(super) fn take_back(&self) -> Vec<Back> {
         std::mem::take(&mut self.lock().back)
     }
 
@@ -207,9 +255,9 @@ impl Store {
                 };
                 let began = clock.now();
                 let sync = closes || began.since(synced) >= SYNC_EVERY;
-                let saving = store.clone();
-                let saved = blocking(move || saving.save(sync)).await;
-                failed.add(u64::from(!matches!(saved, Ok(Ok(())))));
+                if store.lock().is_due(sync) {
+                    store.save_apart(sync, &failed).await;
+                }
                 if closes {
                     return;
                 }
@@ -220,18 +268,35 @@ impl Store {
         })
     }
 
+    /// Stores the streams of files that were begun, so that they survive a loss of power, before anything is read of them.
+    /// Where that cannot be, it is counted, and they are read all the same: after a crash their records may have other ids.
+    /// Cancel-safe.
+    pub(super) async fn keep_streams(&self, failed: &Counter) {
+        if self.lock().has_new_streams {
+            self.save_apart(true, failed).await;
+            self.lock().has_new_streams = false;
+        }
+    }
+
+    async fn save_apart(&self, sync: bool, failed: &Counter) {
+        let saving = self.clone();
+        let saved = blocking(move || saving.save(sync)).await;
+        failed.add(u64::from(!matches!(saved, Ok(Ok(())))));
+    }
+
     /// Writes the positions, where they have changed; with `sync` so that they survive a loss of power. Blocks.
     ///
     /// # Errors
     /// Of the file system; it is to be tried again.
     pub(super) fn save(&self, sync: bool) -> io::Result<()> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (stored, safe) = {
             let mut state = self.lock();
-            // The first are safe ones: recent ones alone mean nothing.
-            let safe = sync || state.number == 0;
-            if !(state.is_changed || (safe && state.is_unsafe)) {
+            if !state.is_due(sync) {
                 return Ok(());
             }
+            // The first are safe ones: recent ones alone mean nothing.
+            let safe = sync || !state.has_safe;
             state.is_changed = false;
             state.is_unsafe &= !safe;
             state.settled_bytes = 0;
@@ -242,8 +307,10 @@ impl Store {
             (Stored::new(state.number, state.gone.iter().cloned().chain(followed).collect()), safe)
         };
         let written = self.files.write(&stored, safe);
-        if written.is_err() {
-            self.lock().change();
+        let mut state = self.lock();
+        match &written {
+            Ok(()) => state.has_safe |= safe,
+            Err(_) => state.change(),
         }
         written
     }
@@ -276,13 +343,14 @@ impl Committer<u64> for Commits {
             let Some(file) = followed.get_mut(&read.file).filter(|file| file.epoch == read.epoch) else { continue };
             if for_now {
                 file.epoch += 1;
-                back.push((read.file, read.from, file.epoch));
+                let Lines { from: offset, first: number, .. } = read.lines;
+                back.push(Back { file: read.file, offset, number, epoch: file.epoch });
                 self.again.add(1);
             } else {
-                file.place.offset = read.to;
-                file.place.behind = read.behind;
+                let Lines { from, to, next, behind, .. } = read.lines;
+                (file.place.offset, file.place.behind, file.place.records) = (to, behind, next);
                 (*is_changed, *is_unsafe) = (true, true);
-                *settled_bytes += read.to.saturating_sub(read.from);
+                *settled_bytes += to.saturating_sub(from);
             }
         }
         if state.settled_bytes >= MANY_BYTES {

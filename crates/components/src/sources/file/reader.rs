@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{Cause, Time, Weight};
-use tidegate_record::Rows;
+use tidegate_record::{RecordId, Rows};
 use tidegate_runtime::{Clock, Companion, Intake, Pull, Readiness, Source, SourceContext};
 
 use super::fingerprint::{self, Sum};
-use super::positions::{Commits, FileId, Place, Store};
+use super::positions::{Back, Commits, FileId, Place, Store};
 use super::scan::{MOST_FILES, Number, Search};
 use super::tail::{Found, Look, Outcome, Phase, Tail, origin};
 use super::{FileConfig, Fingerprint, ReadFrom, Strategy};
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Counter, StartError};
+use crate::ids::fresh_stream;
 use crate::sources::decode::most_rows;
 use crate::sources::stream::Memory;
 
@@ -108,10 +109,10 @@ impl Reader {
 
     /// Looks for files and at files, where it is time.
     fn look_around(&mut self, now: Time) {
-        for (file, offset, epoch) in self.store.take_back() {
+        for Back { file, offset, number, epoch } in self.store.take_back() {
             // What a truncated file held is gone; what is stored of it serves if a copy turns up.
             if let Some(tail) = self.tails.get_mut(&file).filter(|tail| tail.phase != Phase::CutShort) {
-                tail.go_to(offset, epoch);
+                tail.go_to(offset, number, epoch);
                 tail.not_before = now + BACK_PAUSE;
                 self.line.retain(|waiting| *waiting != file);
             }
@@ -224,7 +225,12 @@ impl Reader {
             };
             is_same && place.offset <= length
         };
-        let offset = match self.store.claim(number.0, number.1, fits) {
+        let known = self.store.claim(number.0, number.1, fits);
+        // Cut otherwise, the same lines would have other numbers.
+        let longest = self.max_line as u64;
+        let counted = known.as_ref().filter(|place| place.longest == longest).and_then(Place::next);
+        let next = counted.unwrap_or_else(|| RecordId::new(fresh_stream(&self.file_key), 0));
+        let offset = match known {
             Some(place) => place.offset,
             None => match self.copied(&found, first)? {
                 Copied::No if self.read_from == ReadFrom::End => length,
@@ -243,9 +249,11 @@ impl Reader {
         let (device, inode) = number;
         let path = found.path.to_string_lossy().into_owned();
         let behind = fingerprint::behind(&found.file, offset)?;
-        let id = self.store.follow(Place { path, device, inode, first, offset, behind });
+        let (stream, records) = (Some(next.stream.to_string()), next.number);
+        let place = Place { path, device, inode, first, offset, behind, stream, records, longest };
+        let id = self.store.follow(place, counted.is_none());
         let origin = origin(self.host.clone(), &found.path, &self.file_key);
-        let tail = Tail::new(id, found, first, offset, self.max_line, origin);
+        let tail = Tail::new(id, found, first, (offset, next), self.max_line, origin);
         if tail.has_more() {
             self.line.push_back(id);
         }
@@ -307,13 +315,13 @@ impl Reader {
     fn note(&mut self, id: FileId, outcome: Outcome) -> Option<u64> {
         let (tail, memory) = (self.tails.get(&id)?, self.memory.as_mut()?);
         match outcome {
-            Outcome::Lines { from, to, behind } => {
+            Outcome::Lines(lines) => {
                 if tail.has_uncut() {
                     self.line.push_front(id);
                 } else if tail.has_more() {
                     self.line.push_back(id);
                 }
-                (to > from).then(|| self.store.read(id, tail.epoch, from, to, behind))
+                (lines.to > lines.from).then(|| self.store.read(id, tail.epoch, lines))
             }
             Outcome::More => {
                 self.line.push_back(id);
@@ -362,6 +370,8 @@ impl Source for Reader {
         let Some(clock) = self.clock else { return Ok(Readiness::Ended) };
         loop {
             self.look_around(clock.now());
+            // The ids of what is read must be known to the next process, which may read it again.
+            self.store.keep_streams(&self.counts.not_stored).await;
             let Some(first) = self.line.front().and_then(|id| self.tails.get(id)) else {
                 clock.sleep_until(self.look_at.min(self.search_at)).await;
                 continue;

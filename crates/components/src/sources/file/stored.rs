@@ -33,6 +33,13 @@ pub(super) struct Stored {
     pub(super) files: Vec<Place>,
 }
 
+/// Its number alone, of whatever version.
+#[derive(Debug, Deserialize)]
+struct Numbered {
+    #[serde(default)]
+    number: u64,
+}
+
 const VERSION: u32 = 1;
 
 impl Stored {
@@ -54,7 +61,8 @@ impl Files {
         let path = &self.safe;
         let text = match fs::read(path) {
             Ok(text) => text,
-            // Whoever wants to begin anew removes this one; the other means nothing without it.
+            // Whoever wants to begin anew removes this one; the other means nothing without it, now and later: numbers go on
+            // from the highest.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(path, &error)),
         };
@@ -72,6 +80,15 @@ impl Files {
         Ok(Some(recent.unwrap_or(safe)))
     }
 
+    /// The highest number of what was ever stored here, as far as it can be read.
+    pub(super) fn highest_number(&self) -> u64 {
+        let number = |path: &PathBuf| {
+            let text = fs::read(path).ok()?;
+            serde_json::from_slice::<Numbered>(&text).ok().map(|stored| stored.number)
+        };
+        [&self.safe, &self.recent].into_iter().filter_map(number).max().unwrap_or(0)
+    }
+
     /// Replaces a file of positions as a whole: the safe one, or the recent one.
     pub(super) fn write(&self, stored: &Stored, safe: bool) -> io::Result<()> {
         let path = if safe { &self.safe } else { &self.recent };
@@ -84,7 +101,12 @@ impl Files {
         if safe {
             file.sync_all()?;
         }
-        fs::rename(&fresh, path)
+        fs::rename(&fresh, path)?;
+        if let (true, Some(folder)) = (safe, path.parent()) {
+            // The name is safe only when the folder is.
+            fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 
@@ -93,19 +115,21 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> StartError {
         .help("mend or remove the file; without it files are read from their beginning")
 }
 
-/// Whether positions could be kept in the folder.
-pub(super) fn probe(folder: &Path) -> Result<(), StartError> {
+/// Whether positions could be kept in the folder, and those of `node` be read, if there are any.
+pub(super) fn probe(folder: &Path, node: Option<&str>) -> Result<(), StartError> {
     let failed = |error: &io::Error| {
         StartError::new(format!("positions cannot be kept in {}: {error}", folder.display()))
             .help("choose a `data_dir` that can be written to")
     };
     fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     let trial = folder.join(format!(".tidegate-{}", std::process::id()));
-    fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)).map_err(|error| failed(&error))
+    fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)).map_err(|error| failed(&error))?;
+    node.map_or(Ok(()), |node| Files::new(&folder.join(node), None).read().map(drop))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::positions::Store;
     use super::*;
     use crate::testkit::folder;
 
@@ -124,5 +148,46 @@ mod tests {
         assert_eq!(number(), Some(2));
         fs::write(folder.path().join("positions.json"), r#"{"version":1,"files":[]}"#).unwrap();
         assert_eq!(number(), Some(0), "of a program that numbered nothing");
+    }
+
+    #[test]
+    fn recent_positions_of_somebody_who_removed_the_safe_ones_never_count_again() {
+        let folder = folder();
+        let open = || Store::open(Files::new(folder.path(), None), false).unwrap();
+        let files = Files::new(folder.path(), None);
+        files.write(&Stored::new(1, Vec::new()), true).unwrap();
+        files.write(&Stored::new(900, vec![place("stale")]), false).unwrap();
+        fs::remove_file(folder.path().join("positions.json")).unwrap();
+        let store = open();
+        store.follow(place("anew"), true);
+        store.save(false).unwrap();
+        let stored = files.read().unwrap().unwrap();
+        assert_eq!(stored.files.first().map(|place| &*place.path), Some("anew"), "the first that are stored are safe");
+        assert!(stored.number > 900, "{}", stored.number);
+        fs::write(folder.path().join("positions.json"), "spoilt").unwrap();
+        let forgets = Store::open(Files::new(folder.path(), None), true).unwrap();
+        forgets.follow(place("forgot"), true);
+        forgets.save(true).unwrap();
+        assert_eq!(files.read().unwrap().unwrap().files[0].path, "forgot");
+    }
+
+    #[test]
+    fn a_first_write_that_failed_does_not_make_recent_positions_count() {
+        let folder = folder();
+        let store = Store::open(Files::new(folder.path(), None), false).unwrap();
+        store.follow(place("a"), true);
+        // In the way of what is renamed.
+        fs::create_dir_all(folder.path().join("positions.json/x")).unwrap();
+        assert!(store.save(false).is_err());
+        fs::remove_dir_all(folder.path().join("positions.json")).unwrap();
+        store.save(false).unwrap();
+        assert!(folder.path().join("positions.json").exists(), "safe, because the one before did not come about");
+    }
+
+    fn place(path: &str) -> Place {
+        let text = format!(
+            r#"{{"path":"{path}","device":1,"inode":2,"first":null,"offset":3,"behind":{{"bytes":0,"hash":0}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use tidegate_flow::{Slab, SlabBuf, Time};
 use tidegate_record::frame::{Framer, Framing, Rest};
-use tidegate_record::{JsonText, Origin, Rows, Timestamp};
+use tidegate_record::{JsonText, Origin, RecordId, Rows, Timestamp};
 
 use super::fingerprint::Sum;
-use super::positions::FileId;
+use super::positions::{FileId, Lines};
 use super::scan::Number;
 
 /// One file that is followed.
@@ -26,6 +26,8 @@ pub(super) struct Tail {
     at: u64,
     /// Where the line begins that is read next: what is stored.
     line_at: u64,
+    /// By what the record is known that begins at `line_at`.
+    next: RecordId,
     /// Whole lines that there was no room for, which end at `at`.
     uncut: Slab,
     /// The end of a part of a line that was seen, and is read again when more follows.
@@ -61,8 +63,8 @@ pub(super) enum Phase {
 /// What came of a read.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Lines, up to this place from that one, and what stands before it.
-    Lines { from: u64, to: u64, behind: Sum },
+    /// Lines.
+    Lines(Lines),
     /// Nothing that is a line yet; there is more to read.
     More,
     /// Nothing more to read now.
@@ -94,7 +96,7 @@ impl Tail {
         id: FileId,
         found: Found,
         first: Option<Sum>,
-        offset: u64,
+        (offset, next): (u64, RecordId),
         max_line: usize,
         origin: Origin,
     ) -> Self {
@@ -108,6 +110,7 @@ impl Tail {
             framer: Framer::new(Framing::NewlineDelimited, max_line),
             at: offset,
             line_at: offset,
+            next,
             uncut: Slab::default(),
             partial_to: 0,
             length: metadata.len(),
@@ -169,8 +172,9 @@ impl Tail {
         Ok(if self.has_more() { Look::Grown } else { Look::Still })
     }
 
-    /// Goes to another place, as another epoch.
-    pub(super) fn go_to(&mut self, offset: u64, epoch: u32) {
+    /// Goes to another place, before record `number`, as another epoch.
+    pub(super) fn go_to(&mut self, offset: u64, number: u64, epoch: u32) {
+        self.next.number = number;
         (self.at, self.line_at, self.partial_to, self.epoch) = (offset, offset, 0, epoch);
         self.phase = Phase::Followed;
         self.uncut = Slab::default();
@@ -247,10 +251,20 @@ impl Tail {
         self.framer.finish(&slab, origin, rows);
         self.at += count as u64;
         self.line_at = self.at;
-        Ok(Outcome::Lines { from, to: self.at, behind: Sum::of_end(&slab) })
+        let first = self.identify(rows);
+        let (to, next) = (self.at, self.next.number);
+        Ok(Outcome::Lines(Lines { from, to, first, next, behind: Sum::of_end(&slab) }))
     }
 
-    /// Cuts a buffer that was read from `from` on, and ends at `at`.
+    /// Numbers the records of a read, and gives the number of the first.
+    fn identify(&mut self, rows: &mut Rows) -> u64 {
+        let first = self.next;
+        rows.identify(first);
+        self.next.number += rows.len() as u64;
+        first.number
+    }
+
+    /// Cuts a buffer that was read from `from` on, and ends at `at`, into `rows`, which are empty.
     fn cut(&mut self, slab: &Slab, from: u64, most: usize, origin: &Arc<Origin>, rows: &mut Rows) -> Outcome {
         let cut = match self.framer.cut_some(slab, origin, rows, most.max(1)) {
             Rest::Uncut(rest) => {
@@ -264,7 +278,9 @@ impl Tail {
             }
         };
         let begin = std::mem::replace(&mut self.line_at, from + cut as u64);
-        Outcome::Lines { from: begin, to: self.line_at, behind: Sum::of_end(&slab[..cut]) }
+        let first = self.identify(rows);
+        let (to, next) = (self.line_at, self.next.number);
+        Outcome::Lines(Lines { from: begin, to, first, next, behind: Sum::of_end(&slab[..cut]) })
     }
 }
 

@@ -259,6 +259,83 @@ async fn what_a_sink_refuses_for_good_is_counted_and_passed_over() {
     drain(running).await;
 }
 
+/// What each line is known by; the same every time that it came.
+fn known(bed: &Bed) -> std::collections::HashMap<String, tidegate_record::RecordId> {
+    let mut known = std::collections::HashMap::new();
+    for (text, id) in bed.kept.texts().into_iter().zip(bed.kept.ids()) {
+        let id = id.unwrap();
+        assert_eq!(*known.entry(text.clone()).or_insert(id), id, "{text}");
+    }
+    known
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_read_again_has_the_same_id_after_a_stop_and_after_a_refusal() {
+    let bed = Bed::new("");
+    bed.append("a.log", &lines(0..20_000));
+    bed.append("b.log", "of b 1\nof b 2\n");
+    let running = bed.start();
+    bed.arrive(1).await;
+    bed.kept.shut(true);
+    bed.append("a.log", &lines(20_000..30_000));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    running.stop().await;
+    for _ in 0..6 {
+        bed.kept.refuse(Nack::transient("not now"));
+    }
+    bed.kept.shut(false);
+    // Also where the lines go on under another name.
+    fs::rename(bed.path("b.log"), bed.path("c.log")).unwrap();
+    bed.append("c.log", "of b 3\n");
+    let running = bed.start();
+    let mut known_of = known(&bed);
+    while known_of.len() < 30_003 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        known_of = known(&bed);
+    }
+    drain(running).await;
+    let numbers = expected(0..30_000).into_iter().map(|text| known_of[&text].number);
+    assert!(numbers.eq(0..30_000), "counted from where the file was begun");
+    let of_b: Vec<_> = (1..=3).map(|number| known_of[&format!("of b {number}")]).collect();
+    assert!(of_b.windows(2).all(|pair| pair[0].stream == pair[1].stream && pair[0] < pair[1]), "{of_b:?}");
+    assert_ne!(of_b[0].stream, known_of["line 0"].stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_anew_to_the_same_file_has_other_ids() {
+    let bed = Bed::new("");
+    bed.append("a.log", "time,level\na 1\n");
+    let running = bed.start();
+    bed.arrive(2).await;
+    File::create(bed.path("a.log")).unwrap().write_all(b"time,level\n").unwrap();
+    bed.arrive(3).await;
+    bed.append("a.log", "b 1\n");
+    bed.arrive(4).await;
+    drain(running).await;
+    let ids = bed.kept.ids();
+    assert_eq!(bed.kept.texts(), ["time,level", "a 1", "time,level", "b 1"]);
+    assert!(ids[0] != ids[2] && ids[1] != ids[3], "{ids:?}");
+    // Cut otherwise, the same lines could have the numbers of others.
+    let bed = Bed { more: r#","max_line_bytes":1000"#.to_owned(), ..bed };
+    let running = bed.start();
+    bed.append("a.log", "b 2\n");
+    bed.arrive(5).await;
+    drain(running).await;
+    let ids = bed.kept.ids();
+    assert_ne!(ids[4].unwrap().stream, ids[3].unwrap().stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_file_is_stored_before_its_first_record_goes_on() {
+    let bed = Bed::new("");
+    bed.append("a.log", "one\n");
+    let running = bed.start();
+    bed.arrive(1).await;
+    let stored = fs::read_to_string(bed.path("data/source/positions.json")).unwrap();
+    assert!(stored.contains(&bed.kept.ids()[0].unwrap().stream.to_string()), "{stored}");
+    drain(running).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn read_from_the_end_is_for_files_that_are_there_at_the_start() {
     let bed = Bed::new(r#","read_from":"end""#);
@@ -334,6 +411,17 @@ async fn positions_that_cannot_be_read_stop_the_start() {
         refused = Some(error.to_string());
     }
     assert!(refused.unwrap().contains("mend or remove the file"));
+    // Whoever checks the file hears of it before.
+    let cx = bed.cx.for_node(&"source".into());
+    let problems = |json: &str| {
+        let config: FileConfig = serde_json::from_str(json).unwrap();
+        let mut check = Check::new(&cx, Depth::Surroundings);
+        config.check(&mut check);
+        check.into_problems()
+    };
+    let found = problems(r#"{"include":["x"]}"#);
+    assert!(found.len() == 1 && found[0].text.contains("cannot be read"), "{found:?}");
+    assert_eq!(problems(r#"{"include":["x"],"ignore_checkpoints":true}"#), []);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tidegate_flow::{Bytes, Lease, Time};
 
 use super::admission::Admitted;
+use super::desk::Desk;
 use super::requests::{Reply, Verdict};
-use super::serve::Desk;
 
 /// What a request costs whose records are in the pipeline while nobody waits for them.
 const LATE_BYTES: u64 = 256;

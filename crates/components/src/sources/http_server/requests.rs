@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tidegate_flow::{Account, GroupOutcome, GroupWatch, Lease, NackKind, Outcome, OutcomeCounts, Slab, SlabPool};
-use tidegate_record::{Form, Origin};
+use tidegate_record::{Form, IdList, Origin, RecordId};
 use tidegate_runtime::Clock;
 
 /// The records of a request, until they are read.
@@ -14,11 +14,39 @@ pub(super) struct Parcel {
     pub(super) body: Slab,
     pub(super) form: Form,
     pub(super) records: VecDeque<Range<usize>>,
+    /// Of those that are left.
+    pub(super) ids: Ids,
     /// Pays for the list of them.
     #[allow(dead_code, reason = "held until the parcel was read")]
     pub(super) lease: Lease,
     pub(super) origin: Arc<Origin>,
     pub(super) reply: Reply,
+}
+
+/// By what the records of a request are known.
+pub(super) enum Ids {
+    /// The sender says nothing: they are counted here.
+    Own,
+    /// From this one on.
+    Of(RecordId),
+    /// As the sender lists them, and what pays for the list.
+    Listed(Box<IdList>, #[allow(dead_code, reason = "held as long as the list")] Lease),
+}
+
+impl Ids {
+    /// The ids of the next records, at most `most`, and how many; `None` where they are counted here.
+    pub(super) fn take(&mut self, most: u32) -> Option<(Option<RecordId>, u32)> {
+        match self {
+            Self::Own => None,
+            Self::Of(first) => {
+                let taken = *first;
+                first.number += u64::from(most);
+                Some((Some(taken), most))
+            }
+            // As many as there are records; it was counted.
+            Self::Listed(list, _) => Some(list.take(most).map_or((None, most), |run| (run.first, run.count))),
+        }
+    }
 }
 
 /// What the pipeline gave the source.

@@ -9,6 +9,7 @@ use tidegate_runtime::{Companion, Intake, NoCommit, Pull, Readiness, Source, Sou
 
 use super::requests::{Given, Meeting, Parcel, Reply};
 use super::serve::Server;
+use crate::ids::Counted;
 use crate::sources::decode::{Envelope, ROW_BYTES, most_rows};
 
 /// The source at work.
@@ -19,17 +20,20 @@ pub(super) struct Requests {
     /// Who gets the next watches: one for each read.
     watching: VecDeque<Reply>,
     envelope: Envelope,
+    /// Of records that their senders do not name.
+    numbers: Counted,
 }
 
 impl Requests {
-    pub(super) fn new(server: Server) -> Self {
-        let meeting = server.meeting.clone();
-        Self { server: Some(server), meeting, given: None, watching: VecDeque::new(), envelope: Envelope::default() }
+    pub(super) fn new(server: Server, node: &str) -> Self {
+        let (meeting, numbers) = (server.meeting.clone(), Counted::fresh(node));
+        let (watching, envelope) = (VecDeque::new(), Envelope::default());
+        Self { server: Some(server), meeting, given: None, watching, envelope, numbers }
     }
 
     /// The records of `parcel` that there is room for.
     fn read_some(&mut self, parcel: &mut Parcel, room: Weight, rows: &mut Rows) {
-        let Parcel { body, form, records, origin, .. } = parcel;
+        let Parcel { body, form, records, ids, origin, .. } = parcel;
         let (most, mut bytes) = (most_rows(room), 0);
         let fitting = records.iter().take(most).take_while(|record| {
             let fits = bytes < room.bytes.get();
@@ -37,7 +41,18 @@ impl Requests {
             fits
         });
         let count = fitting.count();
-        rows.push_ranges(body, *form, origin, records.drain(..count));
+        let mut left = count;
+        while left > 0
+            && let Some((first, next)) = ids.take(u32::try_from(left).unwrap_or(u32::MAX))
+        {
+            let next = (next as usize).min(left);
+            rows.push_ranges_from(first, body, *form, origin, records.drain(..next));
+            left -= next;
+        }
+        if left > 0 {
+            rows.push_ranges(body, *form, origin, records.drain(..left));
+            self.numbers.number(rows);
+        }
         if *form == Form::Object {
             self.envelope.add(rows);
         }

@@ -22,6 +22,7 @@ use super::listener::{Peer, Stream, StreamListener};
 use super::{CONNECTIONS, Socket};
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Counter};
+use crate::ids::Counted;
 use crate::sources::decode::{Decoder, most_rows};
 use crate::sources::stream::{self, Memory, Outcome};
 
@@ -49,6 +50,7 @@ pub(super) struct Connections {
     /// Nobody is let in before.
     pause_until: Option<Pause>,
     decoder: Decoder,
+    numbers: Counted,
     counts: Counts,
 }
 
@@ -109,6 +111,7 @@ impl Connections {
             clock: None,
             pause_until: None,
             decoder: Decoder::new(&config.decoding, node, &cx.meters),
+            numbers: Counted::fresh(node),
             counts: Counts {
                 opened: counter("connections_opened"),
                 closed: counter("connections_closed"),
@@ -249,6 +252,7 @@ impl Source for Connections {
             Outcome::Failed(_) => self.counts.failed.add(1),
             Outcome::NoMemory => self.counts.refused.add(1),
         }
+        self.numbers.number(&mut rows);
         self.decoder.decode(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }

@@ -16,6 +16,7 @@ use super::Socket;
 use super::listener::{PacketSocket, Peer};
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Counter};
+use crate::ids::Counted;
 use crate::sources::decode::{Decoder, most_rows};
 
 mod drops;
@@ -46,6 +47,7 @@ pub(super) struct Packets {
     /// Packets that were read and not cut.
     uncut: VecDeque<(Slab, Arc<Origin>)>,
     decoder: Decoder,
+    numbers: Counted,
     packets_read: Counter,
     bytes_read: Counter,
     oversize: Counter,
@@ -64,6 +66,7 @@ impl Packets {
             packets: Vec::new(),
             uncut: VecDeque::new(),
             decoder: Decoder::new(&config.decoding, node, &cx.meters),
+            numbers: Counted::fresh(node),
             packets_read: cx.meters.counter(node, "packets_read"),
             bytes_read: cx.meters.counter(node, "bytes_read"),
             oversize: cx.meters.counter(node, "frames_oversize"),
@@ -190,6 +193,7 @@ impl Source for Packets {
             rows.compact();
         }
         self.oversize.add(self.framer.oversize() - std::mem::replace(&mut self.reported, self.framer.oversize()));
+        self.numbers.number(&mut rows);
         self.decoder.decode(&mut rows);
         Ok(Pull { payload: rows, position: None })
     }

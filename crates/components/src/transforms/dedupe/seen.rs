@@ -1,6 +1,6 @@
 //! [`Seen`]: what has passed, and whether that is settled.
 //!
-//! A record counts as seen once it is safe, or was given up for good. Until then a repetition of it is held back, without
+//! A record counts as seen once it is safe, or is a dead letter. Until then a repetition of it is held back, without
 //! its content: its ticket waits, and ends as the record that passed first does. So nobody is told that a record is safe
 //! because something equal is on its way; and one whose first delivery failed may pass again.
 
@@ -64,6 +64,14 @@ pub(super) struct Sorted {
 impl Seen {
     pub(super) const KEY_BYTES: usize = Recent::<u128, u64>::KEY_BYTES;
 
+    /// Of a row that equals none: it passes, and nothing is remembered of it.
+    pub(super) const NO_MARK: u128 = u128::MAX;
+
+    /// The mark that is this hash.
+    pub(super) const fn mark(hash: u128) -> u128 {
+        if hash == Self::NO_MARK { 0 } else { hash }
+    }
+
     pub(super) fn new(capacity: usize) -> Self {
         Self(Arc::new(Mutex::new(State { marks: Recent::new(capacity), next: SETTLED + 1, waiting: HashMap::new() })))
     }
@@ -82,6 +90,10 @@ impl Seen {
         let mut sorted = Sorted { lease, first: state.next, ..Sorted::default() };
         for (mark, row) in marks.zip(0..) {
             let Some(mark) = mark else { continue };
+            if mark == Self::NO_MARK {
+                sorted.passed.push(mark);
+                continue;
+            }
             let number = if sorted.lease.is_some() { sorted.first + sorted.passed.len() as u64 } else { FORGOTTEN };
             let (passage, is_known) = state.marks.get_or_insert_with(mark, || number);
             match *passage {

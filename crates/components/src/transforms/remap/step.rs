@@ -23,6 +23,8 @@ pub(super) enum Treatment {
     Drop,
     /// It goes to the output `dropped`.
     Reroute,
+    /// It goes to the dead letters.
+    Letter,
 }
 
 impl Treatment {
@@ -32,6 +34,7 @@ impl Treatment {
             Self::Keep => "the record goes on as it was",
             Self::Drop => "the record is refused for good",
             Self::Reroute => "the record goes to the output `dropped`",
+            Self::Letter => "the record goes to the dead letters",
         }
     }
 }
@@ -59,7 +62,7 @@ struct Extra {
 
 impl RemapStep {
     pub(super) fn new(program: Program, on_abort: Treatment, on_error: Treatment, cx: &BuildContext) -> Self {
-        let (verdicts, edits) = (Verdicts::default(), Edits::default());
+        let (verdicts, edits) = (Verdicts::default(), Edits::of(cx));
         let [failed, aborted] = ["records_failed", "records_aborted"].map(|name| cx.meters.counter(&cx.node, name));
         Self {
             program,
@@ -123,7 +126,11 @@ impl RemapStep {
             match treatment {
                 Treatment::Keep => {}
                 Treatment::Drop if reason == "abort" => self.edits.filter(number(*at)),
-                Treatment::Drop => {
+                Treatment::Letter if reason == "abort" => {
+                    self.edits
+                        .refuse(number(*at), Nack::permanent(format!("the program aborted on this record: {message}")));
+                }
+                Treatment::Drop | Treatment::Letter => {
                     let cause = format!("the program failed on this record: {message}");
                     self.edits.refuse(number(*at), Nack::permanent(cause));
                 }
@@ -179,8 +186,10 @@ fn expand(batch: &mut Batch<Rows>, split: &[(u32, Vec<Vec<u8>>)], cx: &StageCont
         let mut row = rest.split_off(Records::new(u64::from(at - taken)));
         join(&mut done, rest);
         rest = row.split_off(Records::new(1));
-        if let Some(origin) = row.row(0).origin() {
-            objects.iter().for_each(|object| done.push_copy(object, Form::Object, origin));
+        if let (Some(origin), id) = (row.row(0).origin(), row.row(0).id()) {
+            for (object, part) in objects.iter().zip(1..) {
+                done.push_copy_as(id.map(|id| id.part(part)), object, Form::Object, origin);
+            }
         }
         counts[*at as usize] = number(objects.len());
         taken = at + 1;
@@ -206,7 +215,7 @@ fn join(to: &mut Rows, more: Rows) {
                 text.extend_from_slice(row.bytes())
             }
             if let Some(origin) = row.origin() {
-                to.push_copy(&text, form, origin);
+                to.push_copy_as(row.id(), &text, form, origin);
             }
         }
     }
