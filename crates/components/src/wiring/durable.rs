@@ -46,7 +46,7 @@ pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
 }
 
 /// A name may have what is no name of a folder, or is that of another one.
-fn escaped(node: &str) -> String {
+pub(crate) fn escaped(node: &str) -> String {
     let is_special = matches!(node, "." | "..");
     let mut escaped = String::with_capacity(node.len());
     for letter in node.chars() {
