@@ -106,6 +106,12 @@ impl Template {
         if let Some(Part::Literal(text)) = self.parts.first() { text } else { "" }
     }
 
+    /// Whether it names fields, which a record may lack or have something in that no file can be called.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Field(_)))
+    }
+
     /// Whether the time of a record matters.
     #[must_use]
     pub fn has_time(&self) -> bool {

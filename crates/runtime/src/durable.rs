@@ -36,7 +36,7 @@ use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
 
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
-pub use self::view::{LogTrouble, LogView};
+pub use self::view::{LETTERS, LogTrouble, LogView};
 pub use tidegate_store::marks::MARKS_LOCK;
 pub use tidegate_store::repair::{Mend, Repaired, repair};
 pub use tidegate_store::{

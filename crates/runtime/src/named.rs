@@ -3,6 +3,7 @@
 //! A step counts per batch what it took and gave, and what the stage counted meanwhile: a step is called by one task, one
 //! after the other. The ledger then shows a row for each: see [`NamedSteps::divide`].
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_flow::{Batch, FlowCounter, Flows, Payload, Records, ShedReason};
@@ -12,7 +13,33 @@ use crate::transform::{Step, Transform};
 
 /// The steps of one stage that have names, in the order of the records. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct NamedSteps(Arc<Mutex<Vec<NamedStep>>>);
+pub(crate) struct NamedSteps {
+    state: Arc<Mutex<State>>,
+    /// Odd while a step is at work: then the stage has counted what its step has not.
+    turns: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct State {
+    steps: Vec<NamedStep>,
+    /// How the counters were divided when last no step was at work.
+    divided: Option<Divided>,
+}
+
+/// How often a look in the middle of a step tries again, before it shows what was before the step.
+const TRIES: u32 = 200;
+
+/// The row of a stage, and those of its steps.
+type Divided = (Flows, Vec<(Arc<str>, Flows)>);
+
+/// A step is at work as long as this lives, also when it panics.
+struct Turn<'a>(&'a AtomicU64);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
 
 #[derive(Clone)]
 struct NamedStep {
@@ -23,7 +50,7 @@ struct NamedStep {
 impl NamedSteps {
     /// The counter of the step of this name.
     fn counter(&self, name: &Arc<str>) -> FlowCounter {
-        let mut steps = self.lock();
+        let steps = &mut self.lock().steps;
         if let Some(step) = steps.iter().find(|step| step.name == *name) {
             return step.counter.clone();
         }
@@ -34,7 +61,7 @@ impl NamedSteps {
 
     /// What steps hold when their stage ends is abandoned, as the stage says too.
     pub(crate) fn abandon(&self) {
-        for step in self.lock().iter() {
+        for step in &self.lock().steps {
             let held = step.counter.snapshot().held;
             step.counter.record(|flows| {
                 flows.abandoned += held;
@@ -46,34 +73,60 @@ impl NamedSteps {
     /// The counters of a stage divided among its own row, which comes first, and those of its steps. A step that is
     /// named as its stage is the stage. Each row balances. `whole` is asked after the steps were, so that nothing that
     /// a step counts is missing in it.
-    pub(crate) fn divide(&self, stage: &str, whole: impl FnOnce() -> Flows) -> (Flows, Vec<(Arc<str>, Flows)>) {
-        let steps = self.lock().clone();
-        let counted = steps.iter().map(|step| (Arc::clone(&step.name), step.counter.snapshot()));
-        let mut rows: Vec<(Arc<str>, Flows)> = counted.collect();
-        let whole = whole();
-        let within: Flows = sum(&rows);
-        rows.retain(|(name, _)| **name != *stage);
-        let Some((_, last)) = rows.last_mut() else { return (whole, Vec::new()) };
-        // What it gave and what is not sent on yet is in its hand, or was lost there, as by the choice behind it.
-        let mut behind = last.output.saturating_sub(whole.output);
-        last.output = last.output.saturating_sub(behind);
-        let mut lost = |loss: &mut Records, of: fn(&Flows) -> Records| {
-            let records = of(&whole).saturating_sub(of(&within)).min(behind);
-            *loss += records;
-            behind = behind.saturating_sub(records);
-        };
-        lost(&mut last.filtered, |flows| flows.filtered);
-        lost(&mut last.returned, |flows| flows.returned);
-        lost(&mut last.abandoned, |flows| flows.abandoned);
-        last.held += behind;
-        match own(&whole, &rows) {
-            Some(own) => (own, rows),
-            None => (whole, Vec::new()),
+    ///
+    /// A look in the middle of a step sees what was before it: no counter goes back from look to look.
+    pub(crate) fn divide(&self, stage: &str, whole: impl Fn() -> Flows) -> Divided {
+        let mut state = self.lock();
+        let mut tries = 0;
+        loop {
+            let before = self.turns.load(Ordering::Acquire);
+            let divided = divide(&state.steps, stage, &whole);
+            let is_settled = before.is_multiple_of(2) && self.turns.load(Ordering::Acquire) == before;
+            match &state.divided {
+                Some(last) if !is_settled && tries >= TRIES => return last.clone(),
+                Some(_) if !is_settled => std::thread::yield_now(),
+                _ => {
+                    state.divided = Some(divided.clone());
+                    return divided;
+                }
+            }
+            tries += 1;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<NamedStep>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A step goes to work.
+    fn turn(&self) -> Turn<'_> {
+        self.turns.fetch_add(1, Ordering::Acquire);
+        Turn(&self.turns)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn divide(steps: &[NamedStep], stage: &str, whole: impl Fn() -> Flows) -> Divided {
+    let counted = steps.iter().map(|step| (Arc::clone(&step.name), step.counter.snapshot()));
+    let mut rows: Vec<(Arc<str>, Flows)> = counted.collect();
+    let whole = whole();
+    let within: Flows = sum(&rows);
+    rows.retain(|(name, _)| **name != *stage);
+    let Some((_, last)) = rows.last_mut() else { return (whole, Vec::new()) };
+    // What it gave and what is not sent on yet is in its hand, or was lost there, as by the choice behind it.
+    let mut behind = last.output.saturating_sub(whole.output);
+    last.output = last.output.saturating_sub(behind);
+    let mut lost = |loss: &mut Records, of: fn(&Flows) -> Records| {
+        let records = of(&whole).saturating_sub(of(&within)).min(behind);
+        *loss += records;
+        behind = behind.saturating_sub(records);
+    };
+    lost(&mut last.filtered, |flows| flows.filtered);
+    lost(&mut last.returned, |flows| flows.returned);
+    lost(&mut last.abandoned, |flows| flows.abandoned);
+    last.held += behind;
+    match own(&whole, &rows) {
+        Some(own) => (own, rows),
+        None => (whole, Vec::new()),
     }
 }
 
@@ -135,6 +188,8 @@ impl StepCounts {
         call: impl FnOnce(&mut Option<Batch<P>>, &mut StageContext) -> Step,
     ) -> Step {
         let Some(counter) = &self.counter else { return call(out, cx) };
+        let steps = cx.steps.clone();
+        let _turn = steps.turn();
         let before = cx.counter.snapshot();
         let step = call(out, cx);
         let after = cx.counter.snapshot();
@@ -215,5 +270,46 @@ impl<P: Payload> Transform<P> for ChoiceMark {
 
     fn batches_in_hand(&self) -> u32 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tidegate_flow::Items;
+
+    use super::*;
+    use crate::testkit::lone_context;
+
+    #[test]
+    fn a_look_in_the_middle_of_a_step_shows_no_counter_that_goes_back() {
+        let mut cx = lone_context("stage").unwrap();
+        let mut counts = StepCounts::new("step");
+        counts.open(&cx);
+        let (steps, counter) = (cx.steps.clone(), cx.counter.clone());
+        let look = || {
+            let (own, rows) = steps.divide("stage", || counter.snapshot());
+            (own.filtered.get(), rows.iter().map(|(_, flows)| flows.filtered.get()).sum::<u64>())
+        };
+        let mut seen = vec![look()];
+        for _ in 0..2 {
+            let mut out: Option<Batch<Items<u32>>> = None;
+            cx.counter.record(|flows| {
+                flows.input += Records::new(3);
+                flows.held += Records::new(3);
+            });
+            counts.around(3, &mut out, &mut cx, |_, cx| {
+                cx.counter.record(|flows| {
+                    flows.filtered += Records::new(3);
+                    flows.held -= Records::new(3);
+                });
+                seen.push(look());
+                Step::Done
+            });
+            seen.push(look());
+        }
+        assert!(seen.is_sorted_by_key(|look| look.0) && seen.is_sorted_by_key(|look| look.1), "{seen:?}");
+        assert_eq!(seen.last(), Some(&(0, 6)), "all of it is the step's");
     }
 }

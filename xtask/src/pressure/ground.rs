@@ -93,6 +93,11 @@ impl Ground {
         Ok(path)
     }
 
+    /// What the program prints with these arguments.
+    pub(super) fn said(&self, args: &[&str]) -> Result<String, Fail> {
+        shell::capture(Command::new(&self.program).args(args))
+    }
+
     /// Writes the pipeline file, asks `explain` about it and starts it.
     pub(super) fn program(&self, name: &str, pipeline: &str) -> Result<Program, Fail> {
         self.program_with(name, pipeline, &[])

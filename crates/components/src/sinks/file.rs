@@ -81,6 +81,7 @@ pub(super) fn mending(
         ending: Ending::of(encoder, compression),
         files: cx.meters.counter(node, "files_mended"),
         aside: cx.meters.counter(node, "bytes_put_aside"),
+        seen: Mutex::default(),
     }
 }
 
@@ -278,6 +279,11 @@ impl SinkConfig for File {
 
     fn required(&self) -> bool {
         self.acknowledgements.enabled
+    }
+
+    /// Those without the fields that the path names.
+    fn refuses_records(&self) -> bool {
+        self.template().is_ok_and(|template| template.has_fields())
     }
 
     fn start(self: Box<Self>, slot: SinkSlot<'_>) -> Result<(), StartError> {

@@ -4,8 +4,8 @@
 //! * **Blocks** by not reading: the receive buffer fills (it is small by default, so that what waits there is young), and
 //!   a sender on a stream waits. Connections are read in turns, one slab each. Each is charged 2 KiB and its partial frame;
 //!   where there is no memory for another one, that waits to be accepted.
-//! * **Sheds** lines that are too long (`frames_oversize`), and packets that come while it is not read
-//!   (`packets_dropped_by_kernel`).
+//! * **Sheds** lines that are too long (`frames_oversize`), with `decoding: { codec: json }` what is no JSON object
+//!   (`records_malformed`), and packets that come while it is not read (`packets_dropped_by_kernel`).
 //! * **Settles** nothing outside: who sends is not told, so what the kernel acknowledged and what is in flight is lost
 //!   when the process dies.
 //! * **Completes** never by itself.

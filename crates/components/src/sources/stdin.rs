@@ -2,7 +2,8 @@
 //!
 //! * **Emits** one record a line.
 //! * **Blocks** by not reading, so that whoever writes to the pipe waits.
-//! * **Sheds** lines that are longer than `max_length`, counted as `frames_oversize`.
+//! * **Sheds** lines that are longer than `max_length` (`frames_oversize`), frames that the input ends in the middle of
+//!   (`frames_cut_off`), and with `decoding: { codec: json }` what is no JSON object (`records_malformed`).
 //! * **Settles** nothing outside: who writes to a pipe is not told.
 //! * **Completes** at the end of the input.
 //! * **Fails** where the input cannot be read.

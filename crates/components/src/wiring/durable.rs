@@ -31,7 +31,7 @@ pub const BUFFERS: &str = "buffers";
 /// The folder of `data_dir` with a folder for each dead letter queue.
 pub const LETTERS: &str = "dead_letters";
 /// Behind the name of a node: the queue of its dead letters, where that has no name of its own.
-pub const LETTER_BOX: &str = ".dead_letters";
+pub const LETTER_BOX: &str = tidegate_runtime::durable::LETTERS;
 
 /// The folder of the log of a node.
 #[must_use]

@@ -174,6 +174,22 @@ impl Rig {
         found.map_or(0, |(_, _, flows)| flows.input.get())
     }
 
+    /// Whether the sink was refused something.
+    pub(crate) fn is_refused(&self) -> bool {
+        !self.refusal().is_empty()
+    }
+
+    /// Why it was refused last.
+    pub(crate) fn refusal(&self) -> String {
+        let refusals = self.running.view().refusals();
+        refusals
+            .iter()
+            .filter_map(|refused| refused.last.clone())
+            .map(|nack| nack.cause.to_string())
+            .next()
+            .unwrap_or_default()
+    }
+
     /// Waits until so many records were delivered.
     pub(crate) async fn delivered(&self, records: u64) {
         until("delivery", || self.ended(Outcome::Delivered) >= records).await;

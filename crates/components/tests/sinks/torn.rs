@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tidegate_record::codec::compress::{Compression, Limits, compress, decompress};
 
-use crate::rig::{Folder, Rig};
+use crate::rig::{Folder, Rig, until};
 
 /// Has these records written to `out` by a sink of its own.
 async fn write<const N: usize>(folder: &Folder, more: Value, texts: [&str; N]) {
@@ -96,11 +96,52 @@ async fn a_file_that_another_process_mends_is_waited_for() {
     other.lock().unwrap();
     let rig = Rig::new(&json!({"type": "file", "path": folder.path("out"), "encoding": {"codec": "json"}}), None);
     rig.send([r#"{"id":1}"#]).await;
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
+    until("a refusal", || rig.is_refused()).await;
     assert_eq!(folder.text("out"), "{\"torn\":", "not written to");
     drop(other);
     rig.end().await;
     assert_eq!(folder.text("out"), "{\"id\":1}\n");
+}
+
+#[tokio::test]
+async fn beside_a_process_that_has_a_torn_file_open_lines_stay_apart() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("out"), "{\"torn\":").unwrap();
+    // As another sink of a tidegate has it.
+    let other = fs::OpenOptions::new().append(true).open(folder.0.join("out")).unwrap();
+    other.lock_shared().unwrap();
+    write(&folder, json!({}), [r#"{"id":1}"#]).await;
+    assert_eq!(folder.text("out"), "{\"torn\":\n{\"id\":1}\n", "nothing that the other may go on with is cut off");
+
+    fs::write(folder.0.join("parts"), &compress(Compression::Gzip, b"theirs\n").unwrap()[..20]).unwrap();
+    let other = fs::OpenOptions::new().append(true).open(folder.0.join("parts")).unwrap();
+    other.lock_shared().unwrap();
+    let sink = json!({"type": "file", "path": folder.path("parts"), "compression": "gzip"});
+    let rig = Rig::new(&sink, None);
+    rig.send([r#"{"id":1}"#]).await;
+    until("a refusal", || rig.is_refused()).await;
+    assert_eq!(fs::metadata(folder.0.join("parts")).unwrap().len(), 20, "nothing could be read behind it");
+    drop(other);
+    rig.end().await;
+    assert!(folder.names().contains(&"parts.torn".to_owned()));
+}
+
+#[tokio::test]
+async fn a_length_that_cannot_be_and_a_file_that_is_none_of_ours() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("out"), format!("8 {{\"id\":0}}{} x", u64::MAX)).unwrap();
+    write(&folder, json!({"framing": {"method": "octet_counting"}}), [r#"{"id":0}"#]).await;
+    assert_eq!(folder.text("out"), "8 {\"id\":0}8 {\"id\":0}");
+    // Of zeros, which take no room on the disk.
+    let large = fs::File::create(folder.0.join("large")).unwrap();
+    large.set_len((256 << 20) + 100).unwrap();
+    for more in [json!({"framing": {"method": "octet_counting"}}), json!({"compression": "gzip"})] {
+        let mut sink = json!({"type": "file", "path": folder.path("large")});
+        sink.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let rig = Rig::new(&sink, None);
+        rig.send([r#"{"id":1}"#]).await;
+        until("a refusal", || rig.is_refused()).await;
+        assert!(rig.refusal().contains("is no file of such records"), "{}", rig.refusal());
+        assert_eq!(large.metadata().unwrap().len(), (256 << 20) + 100, "{more}");
+    }
 }

@@ -94,7 +94,35 @@ impl<'a> Walk<'a> {
                 default: plain(&value["default"]),
             });
             if depth < DEEPEST {
-                forms.iter().for_each(|form| self.table(form, &path, depth + 1, keys));
+                self.tables(&forms, &path, depth + 1, keys);
+            }
+        }
+    }
+
+    /// The keys of a value that may be one of several tables: each key once, and which form has it.
+    fn tables(&self, forms: &[&'a Value], path: &str, depth: usize, keys: &mut Vec<KeyFacts>) {
+        let from = keys.len();
+        for form in forms {
+            let mut own = Vec::new();
+            self.table(form, path, depth, &mut own);
+            let tag = form["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .find_map(|(key, value)| Some((format!("{path}.{key}"), key, value["const"].as_str()?)));
+            for mut key in own {
+                let known = keys[from..].iter_mut().find(|known| known.path == key.path);
+                match (known, &tag) {
+                    (Some(known), _) => {
+                        known.words.extend(key.words);
+                        continue;
+                    }
+                    (None, Some((tagged, name, value))) if forms.len() > 1 && *tagged != key.path => {
+                        key.about += &format!(" With `{name}: {value}`.");
+                    }
+                    (None, _) => {}
+                }
+                keys.push(key);
             }
         }
     }
@@ -105,7 +133,10 @@ impl<'a> Walk<'a> {
         if let Some(name) = target {
             return self.forms(&self.defs[name]);
         }
-        match value["anyOf"].as_array() {
+        // One of several tables, or one of several forms; words with a description each are a form of their own.
+        let tables =
+            value["oneOf"].as_array().filter(|several| several.iter().any(|one| one["properties"].is_object()));
+        match value["anyOf"].as_array().or(tables) {
             Some(several) => several.iter().flat_map(|one| self.forms(one)).collect(),
             None if value["type"] == "null" => Vec::new(),
             None => vec![value],
@@ -116,6 +147,9 @@ impl<'a> Walk<'a> {
 /// The words that a value takes, where it takes nothing else.
 fn words(forms: &[&Value]) -> Vec<String> {
     let [form] = forms else { return Vec::new() };
+    if let Some(only) = form["const"].as_str() {
+        return vec![only.to_owned()];
+    }
     let listed = form["enum"].as_array().into_iter().flatten();
     let described = form["oneOf"].as_array().into_iter().flatten();
     let described: Vec<_> = described.collect();

@@ -26,6 +26,30 @@ pub struct LogTrouble {
     pub is_fault: bool,
 }
 
+/// Behind the name under which a log is shown that keeps the dead letters of a component: nothing in the pipeline reads it.
+pub const LETTERS: &str = ".dead_letters";
+
+impl LogTrouble {
+    /// Which log waits, of those that are shown, and for what.
+    #[must_use]
+    pub fn about(&self, name: &str) -> String {
+        match name.strip_suffix(LETTERS) {
+            Some(node) if !self.is_fault => format!(
+                "the dead letters of {node} have reached their max_size, and what it refuses waits; `tidegate dlq replay` or \
+                 `purge` makes room"
+            ),
+            Some(node) => format!("the dead letters of {node}: {}", self.words),
+            None => format!("the buffer of {name} on disk: {}", self.words),
+        }
+    }
+
+    /// Whether somebody has to do something: something is wrong, or dead letters are full.
+    #[must_use]
+    pub fn needs_somebody(&self, name: &str) -> bool {
+        self.is_fault || name.ends_with(LETTERS)
+    }
+}
+
 impl LogView {
     pub(super) fn new<D: Disk>(shared: Arc<Shared<D>>) -> Self {
         Self(shared)

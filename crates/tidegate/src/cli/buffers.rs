@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::View;
+use tidegate_runtime::durable::LETTERS;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// How often the buffers are looked at.
@@ -36,9 +37,12 @@ impl Watch {
                 continue;
             }
             match &trouble {
-                Some(trouble) if trouble.is_fault => tracing::warn!("the buffer of {name} on disk: {}", trouble.words),
-                Some(trouble) => tracing::info!("the buffer of {name} on disk: {}", trouble.words),
-                None => tracing::info!("the buffer of {name} on disk goes on"),
+                Some(trouble) if trouble.needs_somebody(name) => tracing::warn!("{}", trouble.about(name)),
+                Some(trouble) => tracing::info!("{}", trouble.about(name)),
+                None => match name.strip_suffix(LETTERS) {
+                    Some(node) => tracing::info!("there is room again for the dead letters of {node}"),
+                    None => tracing::info!("the buffer of {name} on disk goes on"),
+                },
             }
             *said = words;
         }

@@ -7,12 +7,19 @@
 //! * A line that lacks only its delimiter (a whole object, where objects are written) is given one.
 //! * Anything else behind the last whole record is put aside: appended to the file of the same name with `.torn` behind
 //!   it, and cut off. It is the part of a record that comes again, or somebody else's; in either case nothing is lost.
-//! * So much that no batch of ours can have been that large is somebody else's text. It is given a delimiter.
+//! * So much that no batch of ours can have been that large is somebody else's. Where records have delimiters it is given
+//!   one; else the file is none of ours, and is not written to.
+//!
+//! Where another process has the file open, nothing is cut off, as it may be about to write the rest. Its torn end is looked
+//! at again with the next try; if that is still the same, nobody is writing there: it is given a delimiter, and where there
+//! are none the file is not written to before the other process has closed it.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::IgnoredAny;
 use tidegate_record::codec::compress::Compression;
@@ -60,7 +67,23 @@ pub(in crate::sinks) struct Mending {
     pub(in crate::sinks) files: Counter,
     /// Bytes that were put aside.
     pub(in crate::sinks) aside: Counter,
+    pub(in crate::sinks) seen: Mutex<Seen>,
 }
+
+/// What was seen of files before.
+#[derive(Default)]
+pub(in crate::sinks) struct Seen {
+    /// The file that another process had open with a torn end, and its length then.
+    torn: Option<(Number, u64)>,
+    /// Up to where files were passed over, record by record.
+    passed: HashMap<Number, u64>,
+}
+
+/// The number of a file in the file system.
+type Number = (u64, u64);
+
+/// Of so many files it is remembered up to where they were passed over.
+const MOST_PASSED: usize = 256;
 
 impl Mending {
     /// Makes sure that a file that was just opened to append to ends with a whole record, and gives its length. The file
@@ -77,9 +100,13 @@ impl Mending {
         let length = file.metadata()?.len();
         // Who may write and not read cannot look.
         let Some(read) = readable(path, &about).filter(|_| length > 0) else { return Ok(length) };
-        let end = self.whole(&read, length)?;
+        let number = (about.dev(), about.ino());
+        let end = self.whole(&read, number, length)?;
         if end == length {
             return Ok(length);
+        }
+        if length - end > MOST_TORN && !matches!(self.ending, Ending::Delimiter { .. }) {
+            return Err(not_ours(path, length - end));
         }
         let is_alone = match file.try_lock() {
             Ok(()) => true,
@@ -87,19 +114,31 @@ impl Mending {
             // A file system without locks.
             Err(TryLockError::Error(_)) => true,
         };
-        // What another process is about to write has no end yet either.
-        let mended = if is_alone { self.mend(path, file, read, end, length) } else { Ok(()) };
+        let mended = match is_alone {
+            true => self.mend(path, file, read, end, length),
+            false => self.mend_beside_others(path, file, number, length),
+        };
         share(file)?;
         mended?;
         Ok(file.metadata()?.len())
     }
 
     /// Where the last whole record ends.
-    fn whole(&self, read: &File, length: u64) -> io::Result<u64> {
+    fn whole(&self, read: &File, number: Number, length: u64) -> io::Result<u64> {
         match self.ending {
             Ending::Unknown => Ok(length),
             Ending::Delimiter { byte, .. } => behind_last(byte, read, length),
-            Ending::Lengths(framing) => pass_records(framing, BufReader::new(read), length),
+            Ending::Lengths(framing) => {
+                // What was passed over before is whole, unless the file is another one now.
+                let passed = self.seen().passed.get(&number).copied().filter(|passed| *passed <= length).unwrap_or(0);
+                let end = pass_records(framing, read, passed, length)?;
+                let mut seen = self.seen();
+                if seen.passed.len() >= MOST_PASSED {
+                    seen.passed.clear();
+                }
+                seen.passed.insert(number, end);
+                Ok(end)
+            }
             Ending::Parts(compression) => {
                 let mark = end_mark(compression);
                 let mut last = vec![0; mark.len()];
@@ -110,6 +149,34 @@ impl Mending {
                 whole_end(compression, BufReader::with_capacity(64 << 10, read)).map(|end| end.min(length))
             }
         }
+    }
+
+    /// Where another process has the file open: waits for it to write the rest, and where it does not, ends the line.
+    fn mend_beside_others(&self, path: &Path, file: &mut File, number: Number, length: u64) -> io::Result<()> {
+        let before = self.seen().torn.replace((number, length));
+        let shown = path.display();
+        match self.ending {
+            Ending::Delimiter { byte, .. } if before == Some((number, length)) => {
+                self.files.add(1);
+                tracing::warn!(
+                    "{shown} does not end with a delimiter, and another process has it open; it was given one"
+                );
+                file.write_all(&[byte])
+            }
+            Ending::Delimiter { .. } => {
+                let text = "another process has it open, and it ends in the middle of a record; looking again";
+                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+            }
+            _ => {
+                let text = "another process has it open, and it ends in the middle of a record; it is mended and written \
+                            to when that process has closed it";
+                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+            }
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mend(&self, path: &Path, file: &mut File, read: File, end: u64, length: u64) -> io::Result<()> {
@@ -133,6 +200,16 @@ impl Mending {
         );
         Ok(())
     }
+}
+
+/// So much behind the last whole record is none of ours.
+fn not_ours(path: &Path, bytes: u64) -> io::Error {
+    let shown = path.display();
+    let text = format!(
+        "{shown} is no file of such records: its last {bytes} bytes are none, and are more than a batch of ours; move it \
+         away, or choose another `path`, `framing` or `compression`"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Where what is torn off the file at `path` is kept.
@@ -178,9 +255,10 @@ fn behind_last(delimiter: u8, read: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Where the last record ends that is there with all the bytes that stand before it as its length.
-fn pass_records(framing: EncodeFraming, mut from: BufReader<&File>, length: u64) -> io::Result<u64> {
-    let mut end = 0;
+/// Where the last record ends, from `begin` on, that is there with all the bytes that stand before it as its length.
+fn pass_records(framing: EncodeFraming, mut read: &File, begin: u64, length: u64) -> io::Result<u64> {
+    read.seek(SeekFrom::Start(begin))?;
+    let (mut from, mut end) = (BufReader::new(read), begin);
     loop {
         let head = match framing {
             EncodeFraming::LengthDelimited => {
@@ -196,7 +274,8 @@ fn pass_records(framing: EncodeFraming, mut from: BufReader<&File>, length: u64)
             }
         };
         let next = match head {
-            Ok(Some((head, bytes))) => end + head + bytes,
+            // The length is what somebody wrote, perhaps not we.
+            Ok(Some((head, bytes))) => bytes.saturating_add(end + head),
             Ok(None) => return Ok(end),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(end),
             Err(error) => return Err(error),
