@@ -14,6 +14,8 @@ pub(super) struct Known {
     pub(super) came: u16,
     /// When it came out first, since the book was begun.
     pub(super) first: Duration,
+    /// When it came out once more.
+    pub(super) second: Duration,
 }
 
 /// What sources and sinks note.
@@ -100,6 +102,9 @@ impl Book {
             return;
         };
         known.came = known.came.saturating_add(1);
+        if known.came == 2 {
+            known.second = time;
+        }
         if known.came > 1 {
             return;
         }

@@ -77,12 +77,13 @@ fn repeats(book: &Book) -> (u64, Duration, Vec<(u64, Duration)>) {
         if known.is_sent_again {
             continue;
         }
-        let before = book.disturbed.iter().filter_map(|(from, _)| from.checked_sub(known.first)).min();
-        match before.filter(|age| *age <= AGAIN) {
-            Some(age) => oldest = oldest.max(age),
-            // It was under way when something happened, and came out of what was left as well as anew.
-            None if book.disturbed.iter().any(|(from, to)| *from <= known.first && known.first <= *to + AGAIN) => {}
-            None => unexcused.push((id, known.first)),
+        // What happened last before it came again is why it did: it had been out by then for so long, or was under way
+        // and came out of what was left as well as anew.
+        let why = book.disturbed.iter().filter(|(from, _)| *from <= known.second).max();
+        let age = why.map(|(from, _)| from.saturating_sub(known.first));
+        match age.filter(|age| *age <= AGAIN) {
+            Some(age) if why.is_some_and(|(_, to)| known.first <= *to + AGAIN) => oldest = oldest.max(age),
+            Some(_) | None => unexcused.push((id, known.first)),
         }
     }
     (twice, oldest, unexcused)
@@ -137,8 +138,9 @@ mod tests {
         see(&mut book, 0);
         assert_eq!(judge(&round("file_file_disk"), &book, &fine()).broken.len(), 1);
         book.disturb(Duration::ZERO);
+        see(&mut book, 0);
         let verdict = judge(&round("file_file_disk"), &book, &fine());
-        assert!(verdict.broken.is_empty() && verdict.twice == 1);
+        assert!(verdict.broken.is_empty() && verdict.twice == 2, "{verdict:?}");
         book.disturbed = vec![(Duration::from_secs(5), Duration::from_secs(5))];
         assert_eq!(judge(&round("file_file_disk"), &book, &fine()).broken.len(), 1, "it had been out for long");
     }
