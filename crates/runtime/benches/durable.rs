@@ -1,9 +1,10 @@
 //! What an edge on disk costs beside one in memory: `cargo bench -p tidegate-runtime --bench durable`.
 //!
 //! Each turn sends the same records from an iterator to a sink that counts them, over an edge in memory and over one on
-//! disk (all written, and written under pressure), in a folder of the target directory. The build machine's disk answers a sync in 0.1 ms, which no medium does, so
-//! each sync takes 2 ms more. The edge in memory moves texts that nobody looks at, which no pipeline of a program does: what
-//! counts is how the rate on disk compares with what the stages around it can do, 1 to 2 million records a second.
+//! disk (all written, and written under pressure), in a folder of the target directory. The build machine's disk answers a
+//! sync in 0.1 ms, which no medium does, so each sync takes 2 ms more. The edge in memory moves texts that nobody looks at,
+//! which no pipeline of a program does: what counts is how the rate on disk compares with what the stages around it can do,
+//! 1 to 2 million records a second.
 
 #![allow(
     clippy::unwrap_used,
