@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod deny;
 mod fuzz;
 mod help;
@@ -64,6 +65,7 @@ fn dispatch(args: &[String]) -> Result<(), Fail> {
         "tidy" => tidy::run(&workspace, rest),
         "test" => test::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
+        "crash" => crash::run(&workspace, rest),
         "pressure" => pressure::run(&workspace, rest),
         "fuzz" => fuzz::run(&workspace, rest),
         "overload" => fuzz::run_overload(&workspace, rest),

@@ -69,10 +69,15 @@ async fn progress(State(shown): State<Shown>) -> Response {
     let mut is_unhealthy = !text.is_empty();
     for (name, log) in view.logs() {
         if let Some(trouble) = log.trouble() {
-            // A buffer that is full of what downstream has to settle is pressure, and not what is wrong.
-            is_unhealthy |= trouble.is_fault;
-            text.push_str(&format!("the buffer of \"{name}\" on disk waits: {}\n", trouble.words));
+            // A buffer that is full of what downstream has to settle is pressure, and not what is wrong; nothing but people
+            // settles dead letters.
+            is_unhealthy |= trouble.needs_somebody(name);
+            text.push_str(&format!("{}\n", trouble.about(name)));
         }
+    }
+    for (name, trouble) in view.checkpoint_troubles() {
+        is_unhealthy |= trouble.is_fault;
+        text.push_str(&format!("the checkpoint of \"{name}\": {}\n", trouble.words));
     }
     if is_unhealthy {
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();

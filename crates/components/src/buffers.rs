@@ -59,8 +59,16 @@ pub fn survey(data_dir: &Path, node: &str) -> io::Result<Survey> {
     Survey::of(&disk(data_dir, node)?)
 }
 
-/// Shows the records that are whole, from number `from` on, for as long as `see` wants more. Says how many records there
-/// were that this version cannot read.
+/// The number of the record that waits longest in the buffer of a component. Takes no look at the records.
+///
+/// # Errors
+/// As [`survey`].
+pub fn oldest(data_dir: &Path, node: &str) -> io::Result<u64> {
+    Survey::settled_on(&disk(data_dir, node)?)
+}
+
+/// Shows the records that are whole, from number `from` on, until `see` wants no more. Says how many records there were
+/// up to there that this version cannot read.
 ///
 /// # Errors
 /// As [`survey`].

@@ -4,9 +4,11 @@ use std::time::SystemTime;
 
 use tidegate_record::Timestamp;
 
+use crate::rehearsal;
+
 /// The time of day. Never used to wait or to measure.
 #[must_use]
 pub fn wall_time() -> Timestamp {
     // tidy: allow(banned-calls): the envelope of a record says when it was read, in the time of day
-    Timestamp::from(SystemTime::now())
+    Timestamp::from(rehearsal::time_of_day(SystemTime::now()))
 }

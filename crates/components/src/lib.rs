@@ -4,8 +4,10 @@
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
 //! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
+//! * [`checkpoints`]: where the state of transforms is saved.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
+//! * [`rehearsal`]: what a rehearsal asks of the process: a testing aid.
 //! * [`folder_lock`]: folders of data that one process works with, and no other.
 //! * [`sources`], [`transforms`], [`sinks`]: the components; [`SOURCES`], [`TRANSFORMS`] and [`SINKS`] list them.
 
@@ -13,6 +15,7 @@ pub mod contract;
 pub mod wiring;
 
 pub mod buffers;
+pub mod checkpoints;
 pub mod columns;
 pub mod letters;
 pub mod options;
@@ -21,6 +24,7 @@ pub mod value;
 mod clock;
 pub mod folder_lock;
 mod ids;
+pub mod rehearsal;
 pub mod template;
 #[cfg(test)]
 mod testkit;
@@ -49,6 +53,7 @@ pub static SOURCES: &[SourceKind] = &[
 pub static TRANSFORMS: &[TransformKind] = &[
     transforms::dedupe::KIND,
     transforms::filter::KIND,
+    transforms::reduce::KIND,
     transforms::remap::KIND,
     transforms::route::KIND,
     transforms::sample::KIND,

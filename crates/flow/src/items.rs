@@ -264,6 +264,18 @@ impl<T: Weigh + Clone + Send + Sync + 'static> Share for Items<T> {
 
 /// Each text has its length, four bytes with the lowest first, before it.
 impl Stored for Items<String> {
+    fn stored_within(&self, rows: Range<u32>, room: Bytes) -> (u32, Bytes) {
+        let (mut until, mut bytes) = (rows.start, Bytes::ZERO);
+        for text in &self.as_slice()[rows.start as usize..rows.end as usize] {
+            let more = bytes + Bytes::from(4 + text.len());
+            if until > rows.start && more > room {
+                break;
+            }
+            (until, bytes) = (until + 1, more);
+        }
+        (until, bytes)
+    }
+
     fn store(&self, rows: Range<u32>, out: &mut Vec<u8>) {
         for text in &self.as_slice()[rows.start as usize..rows.end as usize] {
             out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());

@@ -194,6 +194,10 @@ pub trait Share: Payload {
 
 /// A payload whose rows can be written as bytes and read back, as a durable edge needs.
 pub trait Stored: Payload + Default {
+    /// How far rows `rows` come in `room` bytes as [`store`](Self::store) writes them: the number after the last that is within,
+    /// and a bound of the bytes up to there. At least one row where there is one, whatever it takes.
+    fn stored_within(&self, rows: Range<u32>, room: Bytes) -> (u32, Bytes);
+
     /// Appends rows `rows` as bytes. The form is that of files on disk: what one version writes, later ones read.
     fn store(&self, rows: Range<u32>, out: &mut Vec<u8>);
 

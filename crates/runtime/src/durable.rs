@@ -33,15 +33,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, Meta, Stored, Time, Weight};
-use tidegate_store::Disk;
 
 pub use self::sink::LogSink;
 pub use self::source::{LogPosition, LogSource};
-pub use self::view::{LogTrouble, LogView};
+pub use self::view::{LETTERS, LogTrouble, LogView};
 pub use tidegate_store::marks::MARKS_LOCK;
 pub use tidegate_store::repair::{Mend, Repaired, repair};
 pub use tidegate_store::{
-    Counts, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, Survey, SyncPolicy,
+    Counts, Disk, DiskFile, Fault, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, SimulatedDisk,
+    Survey, SyncPolicy, WritePolicy,
 };
 
 use self::shared::{Entrance, Hold, Shared};
@@ -108,6 +108,16 @@ impl<D: Disk> LogSpec<D> {
     #[must_use]
     pub fn settled_elsewhere(mut self, ask: impl FnMut() -> Option<u64> + Send + 'static) -> Self {
         self.settled_elsewhere = Some(Box::new(ask));
+        self
+    }
+
+    /// What downstream settles before it was written never is. Writing begins when what waits takes half of the log's
+    /// memory, when every sink of the pool waits, or when one has waited for so long; it ends when downstream has caught
+    /// up. `None`, and the default: everything is written first.
+    #[must_use]
+    pub fn write_under_pressure(mut self, wait: Option<Duration>) -> Self {
+        let policy = |wait| WritePolicy::UnderPressure { batches: UNDER_WAY, wait };
+        self.options = self.options.write(wait.map_or(WritePolicy::Always, policy));
         self
     }
 

@@ -8,12 +8,14 @@
 //! The oracle does not trust the ledger: sources, operators and sinks note what they see in a book of their own, and
 //! the two are held against each other.
 //!
-//! The second, [`overload`], compares controllers of concurrency.
+//! The second, [`overload`], compares controllers of concurrency. Beside them, [`crash`] plays with the program itself, in
+//! real time.
 
 pub mod assemble;
 pub mod book;
 pub mod chain;
 pub mod coverage;
+pub mod crash;
 pub mod draw;
 pub mod oracle;
 pub mod overload;

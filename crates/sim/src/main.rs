@@ -1,4 +1,4 @@
-//! The program: `tidegate-sim fuzz [--seeds N] [--seed S] [--json]` and `tidegate-sim overload`.
+//! The program: `tidegate-sim fuzz [--seeds N] [--seed S] [--json]`, `tidegate-sim overload` and `tidegate-sim crash`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
@@ -32,8 +32,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("overload") {
-        return overload();
+    match std::env::args().nth(1).as_deref() {
+        Some("overload") => return overload(),
+        Some("crash") => return crash(),
+        _ => {}
     }
     let Some(options) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
@@ -60,6 +62,20 @@ fn overload() -> ExitCode {
     };
     print!("{}", command::run(&options));
     ExitCode::SUCCESS
+}
+
+/// Plays with the program.
+fn crash() -> ExitCode {
+    let Some(options) = tidegate_sim::crash::command::parse(std::env::args().skip(2)) else {
+        eprintln!("{}", tidegate_sim::crash::command::USAGE);
+        return ExitCode::from(2);
+    };
+    if options.list {
+        print!("{}", tidegate_sim::crash::command::list());
+        return ExitCode::SUCCESS;
+    }
+    let is_well = tidegate_sim::crash::command::run(&options, |text| print!("{text}"));
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {

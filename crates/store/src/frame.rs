@@ -6,7 +6,8 @@
 //!      4    4  length of the payload in bytes, 1 or more
 //!      8    8  number of the first record
 //!     16    4  number of records, 1 or more
-//!     20    4  zero
+//!     20    4  flags: 1 = the records from `durable` to the first one were settled before they were written, or never
+//!              acknowledged: they are missing nowhere
 //!     24    8  when it was appended, nanoseconds since 1970
 //!     32    8  durable: every record below this number was durable when this frame was written
 //!     40       payload, padded with zeros to a multiple of 8
@@ -18,12 +19,15 @@
 
 use crc32fast::Hasher;
 
-use crate::Seq;
+use crate::{SEQ_LIMIT, Seq};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// The longest payload, in bytes: 256 MiB. A longer one is refused.
 pub const MAX_PAYLOAD_BYTES: usize = 256 << 20;
+
+/// The flag of a frame behind records that are not on disk and need not be.
+const AFTER_GAP: u32 = 1;
 
 /// What stands before the payload.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -38,6 +42,8 @@ pub struct Header {
     pub time: u64,
     /// Every record below this number was durable when the frame was written.
     pub durable: Seq,
+    /// Whether the records from `durable` to `first` are missing nowhere: nobody had to have them on disk any more.
+    pub after_gap: bool,
 }
 
 impl Header {
@@ -45,6 +51,12 @@ impl Header {
     #[must_use]
     pub fn end(&self) -> Seq {
         self.first.saturating_add(u64::from(self.records))
+    }
+
+    /// The number that a segment must have come to before this frame: nothing is missing between then.
+    #[must_use]
+    pub fn follows(&self) -> Seq {
+        if self.after_gap { self.durable } else { self.first }
     }
 
     /// Bytes that the whole frame takes in the segment.
@@ -60,6 +72,7 @@ impl Header {
         bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.first.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.records.to_le_bytes());
+        bytes[20..24].copy_from_slice(&u32::from(self.after_gap).to_le_bytes());
         bytes[24..32].copy_from_slice(&self.time.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.durable.to_le_bytes());
         let sum = checksum(salt, &bytes, payload);
@@ -76,13 +89,14 @@ impl Header {
             records: u32_at(bytes, 16),
             time: u64_at(bytes, 24),
             durable: u64_at(bytes, 32),
+            after_gap: u32_at(bytes, 20) == AFTER_GAP,
         };
         let plausible = header.length > 0
             && header.length as usize <= MAX_PAYLOAD_BYTES
             && header.records > 0
-            && u32_at(bytes, 20) == 0
+            && u32_at(bytes, 20) <= AFTER_GAP
             && header.durable <= header.first
-            && header.first.checked_add(u64::from(header.records)).is_some();
+            && header.first < SEQ_LIMIT;
         plausible.then_some(header)
     }
 }
@@ -100,10 +114,16 @@ pub fn is_valid(salt: u32, header: &[u8; HEADER_BYTES], payload: &[u8]) -> bool 
 }
 
 fn checksum(salt: u32, header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
-    let mut hasher = Hasher::new_with_initial(salt);
-    hasher.update(&header[4..]);
+    let mut hasher = begin_checksum(salt, header);
     hasher.update(payload);
     hasher.finalize()
+}
+
+/// The checksum of a frame whose payload comes in pieces.
+pub(crate) fn begin_checksum(salt: u32, header: &[u8; HEADER_BYTES]) -> Hasher {
+    let mut hasher = Hasher::new_with_initial(salt);
+    hasher.update(&header[4..]);
+    hasher
 }
 
 /// The little-endian number at `at`; zero when the bytes end before it.
@@ -121,7 +141,7 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        Header { length: 5, first: 70, records: 3, time: 9, durable: 68 }
+        Header { length: 5, first: 70, records: 3, time: 9, durable: 68, after_gap: false }
     }
 
     #[test]
@@ -143,6 +163,13 @@ mod tests {
             assert!(noticed, "bit {bit}");
         }
         assert!(!is_valid(7, &bytes, b"hellp"));
+    }
+
+    #[test]
+    fn what_is_behind_a_gap_follows_what_was_durable() {
+        let behind = Header { after_gap: true, ..header() };
+        assert_eq!(Header::decode(&behind.encode(7, b"hello")), Some(behind));
+        assert_eq!((header().follows(), behind.follows()), (70, 68));
     }
 
     #[test]

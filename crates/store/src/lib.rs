@@ -18,7 +18,10 @@
 //! whatever was not synced.
 //!
 //! The bytes on the disk are described in [`frame`], [`segment`] and [`cursor`].
+//!
+//! Beside the log there is the [`checkpoint`]: state in one file that is replaced whole.
 
+pub mod checkpoint;
 pub mod cursor;
 pub mod disk;
 pub mod frame;
@@ -28,10 +31,11 @@ pub mod repair;
 pub mod segment;
 mod survey;
 
+pub use checkpoint::{Checkpoint, Found};
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,
-    Settler, SyncPolicy, Trouble,
+    Settler, SyncPolicy, TooLong, Trouble, WritePolicy,
 };
 
 pub use marks::{Marks, Renewal};
@@ -39,3 +43,6 @@ pub use survey::{SegmentSurvey, Survey};
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.
 pub type Seq = u64;
+
+/// No log comes to this number of a record; what says that it did is damaged.
+pub(crate) const SEQ_LIMIT: Seq = 1 << 62;

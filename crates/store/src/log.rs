@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use append::Appender;
 pub use commit::{Committer, Next};
-pub use read::{Read, Reader, Settler};
+pub use read::{Read, Reader, Settler, TooLong};
 pub use recover::{OpenError, Recovered};
 pub use shared::Counts;
 
@@ -34,6 +34,22 @@ pub enum SyncPolicy {
     Every(Duration),
 }
 
+/// Whether everything is written, or only what has to be.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum WritePolicy {
+    /// Everything is, before anybody reads it.
+    Always,
+    /// What every reader settles before it was written is never written. Writing begins when half of the memory waits, or
+    /// as many batches as `batches`, or one for longer than `wait`; it ends when the readers have settled all that was
+    /// written and a quarter of the memory waits at most.
+    UnderPressure {
+        /// So many batches may wait in memory.
+        batches: usize,
+        /// So long may one of them.
+        wait: Duration,
+    },
+}
+
 /// What a log may take. [`LogOptions::new`] has a default for all but the size.
 #[derive(Clone)]
 pub struct LogOptions {
@@ -42,6 +58,7 @@ pub struct LogOptions {
     pub(crate) memory: u64,
     pub(crate) max_age: Option<Duration>,
     pub(crate) sync: SyncPolicy,
+    pub(crate) write: WritePolicy,
     pub(crate) save_every: Duration,
     pub(crate) identity: u64,
     pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
@@ -62,6 +79,7 @@ impl LogOptions {
             memory: 4 << 20,
             max_age: None,
             sync: SyncPolicy::Every(Duration::from_millis(5)),
+            write: WritePolicy::Always,
             save_every: Duration::from_millis(50),
             identity: 0,
             on_change: Arc::new(|| ()),
@@ -110,6 +128,19 @@ impl LogOptions {
         self
     }
 
+    /// What is written.
+    #[must_use]
+    pub fn write(mut self, policy: WritePolicy) -> Self {
+        self.write = policy;
+        self
+    }
+
+    /// Whether only what has to be is written.
+    #[must_use]
+    pub fn writes_under_pressure(&self) -> bool {
+        self.write != WritePolicy::Always
+    }
+
     /// At the latest this long after a reader settled, its cursor is made durable. What it settled since is read
     /// again after a crash.
     #[must_use]
@@ -142,6 +173,7 @@ impl fmt::Debug for LogOptions {
             .field("memory", &self.memory)
             .field("max_age", &self.max_age)
             .field("sync", &self.sync)
+            .field("write", &self.write)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@
 //!     10    2  bytes of this header: 64
 //!     12    4  salt of its frames
 //!     16    8  number of the segment
-//!     24    8  number of its first record
+//!     24    8  number of its first record; of the first one that is missing before it, where that is missing nowhere
 //!     32    8  when it was begun, nanoseconds since 1970
 //!     40    8  identity of the log
 //!     48   12  zero
@@ -22,8 +22,8 @@
 
 use crc32fast::Hasher;
 
-use crate::Seq;
 use crate::frame::{self, u32_at, u64_at};
+use crate::{SEQ_LIMIT, Seq};
 
 /// Bytes before the first frame.
 pub const HEADER_BYTES: usize = 64;
@@ -79,7 +79,8 @@ impl Header {
     /// # Errors
     /// Bytes that are no header, or one of another version.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, BadHeader> {
-        if &bytes[..8] != MAGIC || u32_at(bytes, 60) != crc32fast::hash(&bytes[..60]) {
+        let is_whole = &bytes[..8] == MAGIC && u32_at(bytes, 60) == crc32fast::hash(&bytes[..60]);
+        if !is_whole || u64_at(bytes, 24) >= SEQ_LIMIT {
             return Err(BadHeader::Damaged);
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
@@ -141,20 +142,22 @@ pub enum Found {
 /// Pure: reads the slice and nothing else.
 #[must_use]
 pub fn look(bytes: &[u8], at: u64, salt: u32, expected: Seq, durable: Seq) -> Found {
+    // Where the header of the segment is damaged, what is expected may be within the first frame.
+    let is_next = |header: &frame::Header| header.follows() <= expected && expected < header.end();
     if let Some(header) = valid_at(bytes, at, salt)
-        && header.first == expected
+        && is_next(&header)
     {
         return Found::Frame(header);
     }
     let mut first_valid: Option<(u64, frame::Header)> = None;
     let mut offset = at;
     while offset + (frame::HEADER_BYTES as u64) <= bytes.len() as u64 {
-        let Some(header) = valid_at(bytes, offset, salt).filter(|header| header.first >= expected) else {
+        let Some(header) = valid_at(bytes, offset, salt).filter(|header| header.end() > expected) else {
             offset += 8;
             continue;
         };
         let (resume, resumed) = *first_valid.get_or_insert((offset, header));
-        if header.first == expected || header.durable.max(durable) > expected {
+        if is_next(&header) || header.durable.max(durable) > expected {
             return Found::Damage { resume, header: resumed };
         }
         offset += header.frame_bytes();
@@ -180,7 +183,8 @@ mod tests {
 
     fn put(bytes: &mut Vec<u8>, first: Seq, durable: Seq, payload: &[u8]) -> u64 {
         let at = bytes.len() as u64;
-        let head = frame::Header { length: u32::try_from(payload.len()).unwrap(), first, records: 1, time: 0, durable };
+        let length = u32::try_from(payload.len()).unwrap();
+        let head = frame::Header { length, first, records: 1, time: 0, durable, after_gap: false };
         bytes.extend(head.encode(9, payload));
         bytes.extend(payload);
         bytes.resize(bytes.len().next_multiple_of(8), 0);

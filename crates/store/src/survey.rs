@@ -1,10 +1,11 @@
 //! [`Survey`]: what the folder of a log holds, looked at without changing or locking anything, beside a log at work if need
 //! be.
 //!
-//! A log that is written while it is looked at may give segments up in between: what is gone is left out. Its newest
-//! segment ends where the last whole frame ends.
+//! A log that is written while it is looked at may give segments up in between: what is gone is left out, and missing
+//! counts only what readers have not settled in the end. Its newest segment ends where the last whole frame ends.
 
 use std::io;
+use std::ops::Range;
 
 use crate::Seq;
 use crate::cursor::{Cursors, NAMES, SLOT_BYTES};
@@ -38,7 +39,8 @@ pub struct SegmentSurvey {
     pub number: u64,
     /// Bytes of its file.
     pub size: u64,
-    /// The version that it has, where that is none that this program reads; nothing else of it is known then.
+    /// The version that it has, where that is none that this program reads; all that is known of it then is how many
+    /// records are missing in its place.
     pub unknown_version: Option<u16>,
     /// Whether its header is damaged; its frames are read all the same.
     pub damaged_header: bool,
@@ -56,6 +58,12 @@ pub struct SegmentSurvey {
     pub damaged: u64,
 }
 
+/// Records of a segment, by its place in the list, that cannot be read back.
+struct Missing {
+    segment: usize,
+    records: Range<Seq>,
+}
+
 impl Survey {
     /// Looks at every file, frame by frame, in the memory of one segment.
     ///
@@ -65,15 +73,16 @@ impl Survey {
         Self::visit(disk, |_, _| true)
     }
 
-    /// As [`of`](Self::of), and shows every whole frame with its payload to `see`, in order, for as long as that wants
-    /// more. Frames of segments that were left because the disk had failed, and were written anew, are shown once.
+    /// As [`of`](Self::of), and shows every whole frame with its payload to `see`, in order, until that wants no more: then
+    /// nothing further is looked at, and the survey is of the segments up to there. Frames of segments that were left
+    /// because the disk had failed, and were written anew, are shown once.
     ///
     /// # Errors
     /// The disk fails.
     pub fn visit(disk: &impl Disk, mut see: impl FnMut(&frame::Header, &[u8]) -> bool) -> io::Result<Self> {
         let mut survey = Self::default();
         let mut numbers = Vec::new();
-        let mut slots = Vec::new();
+        let mut slots = 0;
         for name in disk.names()? {
             if is_of_marks(&name) || is_set_aside(&name) {
                 continue;
@@ -81,18 +90,18 @@ impl Survey {
             let Some(bytes) = size_of(disk, &name)? else { continue };
             survey.disk_bytes += bytes;
             if NAMES.contains(&name.as_str()) {
-                slots.push(whole(disk, &name, SLOT_BYTES as u64)?.and_then(|bytes| Cursors::decode(&bytes)));
+                slots += 1;
             } else if let Some(number) = segment::number(&name) {
                 numbers.push(number);
             } else if name != SPARE {
                 survey.strays.push(name);
             }
         }
-        survey.whole_slots = slots.iter().flatten().count();
-        survey.cursors = Cursors::newest(slots);
-        survey.log = survey.cursors.as_ref().map(|cursors| cursors.log);
+        if slots > 0 {
+            survey.look_at_cursors(disk)?;
+        }
         numbers.sort_unstable();
-        let (mut wants, mut seen) = (true, 0);
+        let (mut wants, mut seen, mut missing) = (true, 0, Vec::new());
         for number in numbers {
             let mut see = |header: &frame::Header, payload: &[u8]| {
                 if wants && header.first >= seen {
@@ -100,12 +109,50 @@ impl Survey {
                     wants = see(header, payload);
                 }
             };
-            if let Some(segment) = survey.segment(disk, number, &mut see)? {
+            if let Some(segment) = survey.segment(disk, number, &mut see, &mut missing)? {
                 survey.segments.push(segment);
             }
+            if !wants {
+                return Ok(survey);
+            }
         }
-        survey.find_gaps();
+        if slots > 0 {
+            survey.look_at_cursors(disk)?;
+        }
+        survey.find_gaps(&missing);
         Ok(survey)
+    }
+
+    /// The number of the first record that is not settled, as [`settled`](Self::settled) of a survey, without a look at the
+    /// records.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn settled_on(disk: &impl Disk) -> io::Result<Seq> {
+        let mut survey = Self::default();
+        survey.look_at_cursors(disk)?;
+        let mut numbers: Vec<u64> = disk.names()?.iter().filter_map(|name| segment::number(name)).collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            let bytes = whole(disk, &segment::name(number), HEADER_BYTES as u64)?;
+            let header = bytes.as_deref().and_then(|bytes| bytes.first_chunk()).map(Header::decode);
+            if let Some(Ok(header)) = header {
+                survey.segments.push(SegmentSurvey { number, first: header.first, ..SegmentSurvey::default() });
+                break;
+            }
+        }
+        Ok(survey.settled())
+    }
+
+    fn look_at_cursors(&mut self, disk: &impl Disk) -> io::Result<()> {
+        let mut slots = Vec::new();
+        for name in NAMES {
+            slots.push(whole(disk, name, SLOT_BYTES as u64)?.and_then(|bytes| Cursors::decode(&bytes)));
+        }
+        self.whole_slots = slots.iter().flatten().count();
+        self.cursors = Cursors::newest(slots);
+        self.log = self.cursors.as_ref().map(|cursors| cursors.log).or(self.log);
+        Ok(())
     }
 
     /// Records that had been durable and cannot be read back, and that some reader has yet to read.
@@ -139,6 +186,7 @@ impl Survey {
         disk: &impl Disk,
         number: u64,
         see: &mut dyn FnMut(&frame::Header, &[u8]),
+        missing: &mut Vec<Missing>,
     ) -> io::Result<Option<SegmentSurvey>> {
         let name = segment::name(number);
         let Some(bytes) = whole(disk, &name, u64::MAX)? else { return Ok(None) };
@@ -162,42 +210,55 @@ impl Survey {
         found.end = found.first;
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
         let salt = segment::salt(log.unwrap_or(0), number);
-        found.look_at_frames(&bytes, salt, durable, self.read_by_all().unwrap_or(0), see);
+        found.look_at_frames(&bytes, salt, durable, see, |records| {
+            missing.push(Missing { segment: self.segments.len(), records });
+        });
         Ok(Some(found))
     }
 
     /// A segment ends where the next one begins; what is missing before that had been durable.
-    fn find_gaps(&mut self) {
-        // Of a segment of another version nothing is known: it is a gap of the one before.
-        let known = |segment: &&SegmentSurvey| segment.unknown_version.is_none();
-        let firsts: Vec<Seq> = self.segments.iter().filter(known).map(|segment| segment.first).collect();
+    fn find_gaps(&mut self, missing: &[Missing]) {
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
         let settled = self.settled();
-        let segments = self.segments.iter_mut().filter(|segment| segment.unknown_version.is_none());
-        for (at, segment) in segments.enumerate() {
-            // A later segment may hold the same records anew, where this one was left because the disk had failed.
-            let next = firsts.get(at + 1).copied().unwrap_or(durable).max(settled);
+        // What is damaged below that nobody will read.
+        for Missing { segment, records } in missing {
+            if let Some(segment) = self.segments.get_mut(*segment) {
+                segment.damaged += records.end.saturating_sub(records.start.max(settled));
+            }
+        }
+        // A later segment may hold the same records anew, where this one was left because the disk had failed.
+        let mut next = durable;
+        for at in (0..self.segments.len()).rev() {
+            let is_unknown = self.segments[at].unknown_version.is_some();
+            let mut known = self.segments[..at].iter().rev().filter(|before| before.unknown_version.is_none());
+            let before = known.next().map_or(0, |before| before.end);
+            let segment = &mut self.segments[at];
+            if is_unknown {
+                // All that is known of it is what is missing between its neighbours.
+                (segment.first, segment.end) = (before.min(next), before.min(next));
+            }
             segment.damaged += next.saturating_sub(segment.end.max(settled));
+            next = segment.first;
         }
     }
 }
 
 impl SegmentSurvey {
-    /// What is damaged below `settled` nobody will read.
+    /// Tells `miss` of records that had been durable and are damaged.
     fn look_at_frames(
         &mut self,
         bytes: &[u8],
         salt: u32,
         durable: Seq,
-        settled: Seq,
         see: &mut dyn FnMut(&frame::Header, &[u8]),
+        mut miss: impl FnMut(Range<Seq>),
     ) {
         let mut at = HEADER_BYTES as u64;
         loop {
             let header = match segment::look(bytes, at, salt, self.end, durable) {
                 Found::Frame(header) => header,
                 Found::Damage { resume, header } => {
-                    self.damaged += header.first.saturating_sub(self.end.max(settled));
+                    miss(self.end..header.follows());
                     at = resume;
                     header
                 }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{SECOND, World};
-use tidegate_store::{Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, SyncPolicy, Trouble};
+use tidegate_store::{
+    Fault, Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, Survey, SyncPolicy, TooLong,
+    Trouble, cursor,
+};
 
 #[test]
 fn nothing_is_durable_before_its_sync_and_nothing_is_read_before_that() {
@@ -239,6 +242,24 @@ fn a_clock_that_is_set_back_stops_nothing() {
     );
 }
 
+/// Two troubles with the cursors, one after the other: when they can be saved again, all is well, also while nothing comes.
+#[test]
+fn a_log_that_waits_for_nothing_any_more_says_so() {
+    let mut world = World::new(1, World::small().sync(SyncPolicy::Always));
+    world.append(100).unwrap();
+    world.disk.plan(world.disk.calls(), Fault::Failed);
+    world.round();
+    world.now += 2 * SECOND;
+    world.disk.plan(world.disk.calls(), Fault::Full);
+    world.round();
+    assert!(matches!(world.log().appender.health(), Health::Waiting(_)));
+    for _ in 0..3 {
+        world.now += 2 * SECOND;
+        world.round();
+    }
+    assert_eq!(world.log().appender.health(), Health::Good);
+}
+
 #[test]
 fn readers_must_have_names_that_fit() {
     for names in [&[""][..], &["a", "a"], &["a name that is longer than the forty-seven bytes it may have"]] {
@@ -252,15 +273,133 @@ fn readers_must_have_names_that_fit() {
 fn a_reader_that_lags_in_the_segment_that_is_written_sees_what_is_written_behind_its_back() {
     let options = LogOptions::new(LogOptions::MIN_SIZE_BYTES).segment_bytes(64 << 10).memory_bytes(4096);
     let mut world = World::new(11, options);
-    let mut end = 0;
+    let (mut end, mut read) = (0, 0);
     for batches in [6, 7, 5, 9] {
         for _ in 0..batches {
             world.append(1500).unwrap();
             world.round();
         }
         end += batches;
-        assert_eq!(world.read(4), end.min(world.log().readers[0].position()));
+        read = end.min(read + 4);
+        assert_eq!(world.read(4), read);
     }
     assert_eq!(world.read(100), end);
     assert!(world.log().appender.counts().read_from_disk > 10);
+}
+
+#[test]
+fn what_is_settled_before_it_was_written_never_is() {
+    let mut world = World::passing(1, World::small());
+    let calls = world.disk.calls();
+    for _ in 0..100 {
+        for _ in 0..3 {
+            world.append(500).unwrap();
+        }
+        let read = world.read(10);
+        world.settle(read - 1);
+        world.round();
+        assert_eq!(world.log().appender.safe(), read - 1);
+        world.settle(read);
+    }
+    let counts = world.log().appender.counts();
+    assert_eq!((counts.passed, counts.written, counts.syncs, counts.memory_bytes), (300, 0, 0, 0));
+    assert!(world.disk.calls() - calls <= 3, "the disk was not asked for anything but its spare segment");
+}
+
+#[test]
+fn writing_begins_under_pressure_of_any_kind_and_ends_behind_it() {
+    let pressures: [fn(&mut World); 3] = [
+        |world| (0..4).for_each(|_| assert!(world.append(100).is_ok())),
+        |world| (0..2).for_each(|_| assert!(world.append(5_000).is_ok())),
+        |world| {
+            world.append(100).unwrap();
+            world.now += SECOND;
+        },
+    ];
+    for (which, press) in pressures.into_iter().enumerate() {
+        let mut world = World::passing(1, World::small().sync(SyncPolicy::Always));
+        world.append(100).unwrap();
+        world.round();
+        assert_eq!(world.durable, 0, "no pressure");
+        press(&mut world);
+        world.round();
+        let end = world.durable;
+        assert!(end >= 2, "pressure {which}");
+        // While readers lag behind what was written, everything is.
+        world.append(100).unwrap();
+        world.round();
+        assert_eq!(world.durable, end + 1);
+        world.read_all();
+        world.settle(end + 1);
+        world.append(100).unwrap();
+        world.round();
+        assert_eq!(world.durable, end + 1, "calm again");
+        assert_eq!(world.read(1), end + 2);
+    }
+}
+
+#[test]
+fn what_was_never_written_is_missing_nowhere() {
+    let mut world = World::passing(3, World::small().sync(SyncPolicy::Always));
+    for round in 0..60 {
+        // Three that pass, then five that are written, of which one is not settled.
+        for _ in 0..3 {
+            world.append(300).unwrap();
+        }
+        let read = world.read(10);
+        world.settle(read);
+        for _ in 0..5 {
+            world.append(300).unwrap();
+        }
+        world.round();
+        let read = world.read(10);
+        world.settle(read - u64::from(round % 2 == 0));
+        world.round();
+    }
+    let counts = world.log().appender.counts();
+    assert!(counts.passed >= 150 && counts.written >= 250 && counts.damaged == 0, "{counts:?}");
+    let survey = Survey::of(&world.disk).unwrap();
+    assert_eq!((survey.damaged(), survey.end()), (0, 480));
+    world.crash();
+    // Also when it is read again from the beginning, because nobody knows how far the readers were.
+    world.log = None;
+    for name in cursor::NAMES {
+        world.disk.tear(name, 100, 0x55);
+    }
+    let mut log = Log::open(world.disk.clone(), world.options.clone(), &["r"], world.now).unwrap();
+    assert!(log.recovered.cursors_lost && log.recovered.next == 480);
+    loop {
+        match log.readers[0].read().unwrap() {
+            Read::Empty => break,
+            Read::Damaged(records) => panic!("{records} are missing"),
+            Read::Entry { entry, .. } => assert_eq!(world.appended.get(&entry.first).unwrap()[..], entry.payload[..]),
+        }
+    }
+    assert_eq!(log.readers[0].position(), 480);
+}
+
+#[test]
+fn a_batch_that_is_too_long_for_who_reads_is_refused_and_read_later() {
+    let options = LogOptions::new(16 << 20).segment_bytes(1 << 20).memory_bytes(4096);
+    let mut world = World::new(5, options);
+    for bytes in [100, 3_000, 700_000, 100, 2_000_000, 100] {
+        world.append(bytes).unwrap();
+        world.round();
+    }
+    let reader = &mut world.log().readers[0];
+    let mut came = Vec::new();
+    loop {
+        match reader.read_within(1_000).unwrap() {
+            Ok(Read::Empty) => break,
+            Ok(Read::Entry { entry, .. }) => came.push((entry.payload.len(), false)),
+            Ok(Read::Damaged(records)) => panic!("{records} are damaged"),
+            Err(TooLong(bytes)) => {
+                let Ok(Read::Entry { entry, .. }) = reader.read_within(bytes).unwrap() else { panic!("{bytes}") };
+                assert_eq!(entry.payload.len() as u64, bytes);
+                came.push((entry.payload.len(), true));
+            }
+        }
+    }
+    let expected = [(100, false), (3_000, true), (700_000, true), (100, false), (2_000_000, true), (100, false)];
+    assert_eq!(came, expected);
 }

@@ -71,3 +71,47 @@ fn after_a_crash_nothing_that_was_durable_is_missing() {
         assert!(survey.end() >= durable, "seed {seed}");
     }
 }
+
+#[test]
+fn a_survey_stops_when_nobody_wants_more_and_what_is_settled_is_known_without_one() {
+    let mut world = World::new(1, World::small());
+    for _ in 0..40 {
+        world.append(700).unwrap();
+        world.round();
+    }
+    world.read(10);
+    world.settle(7);
+    world.round();
+    let mut seen = 0;
+    let survey = Survey::visit(&world.disk, |_, _| {
+        seen += 1;
+        seen < 3
+    });
+    let survey = survey.unwrap();
+    assert_eq!((seen, survey.segments.len(), survey.damaged()), (3, 1, 0));
+    assert_eq!(Survey::settled_on(&world.disk).unwrap(), 7);
+    assert_eq!(Survey::settled_on(&world.disk).unwrap(), Survey::of(&world.disk).unwrap().settled());
+}
+
+#[test]
+fn what_a_log_at_work_gives_up_while_it_is_looked_at_is_not_damage() {
+    let mut world = World::new(1, World::small());
+    for _ in 0..40 {
+        world.append(700).unwrap();
+        world.round();
+    }
+    let disk = world.disk.clone();
+    let survey = Survey::visit(&disk, |header, _| {
+        // The reader goes on behind the segment that is looked at, far enough that some of those behind it are given up.
+        if header.first == 3 {
+            world.read(30);
+            world.settle(30);
+            world.round();
+            world.round();
+        }
+        true
+    });
+    let survey = survey.unwrap();
+    assert_eq!((survey.damaged(), survey.settled(), survey.end()), (0, 30, 40));
+    assert!(survey.segments.len() < 8, "some were gone: {:?}", survey.segments);
+}

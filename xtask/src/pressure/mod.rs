@@ -9,7 +9,9 @@ mod forks;
 mod ground;
 mod killed;
 mod outcome;
+mod poison;
 mod slow;
+mod spill;
 
 use ground::Ground;
 use outcome::Outcome;
@@ -56,6 +58,16 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill_file_tcp", line: "kill -9 in the middle of file -> remap -> TCP", run: killed::file_to_tcp },
     Scenario { name: "kill_file_file", line: "kill -9 in the middle of file -> file", run: killed::file_to_file },
     Scenario { name: "kill_http_http", line: "kill -9 in the middle of HTTP -> HTTP", run: killed::http_to_http },
+    Scenario {
+        name: "poison",
+        line: "an HTTP receiver that answers 400 to one record in 1,000, and to whatever comes with it",
+        run: poison::run,
+    },
+    Scenario {
+        name: "spill",
+        line: "a sink that is down while its buffer on disk takes 2 GiB, a kill, a start, and a sink that catches up",
+        run: spill::run,
+    },
     Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::receive::Book;
-use super::record::{RECORD_BYTES, Template};
+use super::record::{RECORD_BYTES, Template, read};
 use super::{Options, io, listen, micros, pause};
 use crate::shell::Fail;
 
@@ -18,17 +18,19 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// The largest body that is taken.
 const BODY_MAX_BYTES: usize = 64 << 20;
 
-/// `receive-http --listen ADDRESS [--keep PATH] [--delay-ms N] [--receive-buffer BYTES]`; prints the address that it
-/// listens on first. What a request holds is kept and counted, then comes the delay, then the answer.
+/// `receive-http --listen ADDRESS [--keep PATH] [--delay-ms N] [--refuse-every N] [--receive-buffer BYTES]`; prints the
+/// address that it listens on first. What a request holds is kept and counted, then comes the delay, then the answer. A
+/// request that holds a record whose number can be divided by N is answered with 400, and not counted.
 pub(super) fn receive(options: &Options) -> Result<(), Fail> {
     let listener = listen(options)?;
     let book = Arc::new(Book::new(0).keeping(options)?);
     let delay = Duration::from_millis(options.number("delay-ms", 0)?);
+    let poison = options.number("refuse-every", 0)?;
     let accepting = Arc::clone(&book);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let book = Arc::clone(&accepting);
-            std::thread::spawn(move || serve(stream, &book, delay));
+            std::thread::spawn(move || serve(stream, &book, delay, poison));
         }
     });
     book.answer();
@@ -36,7 +38,9 @@ pub(super) fn receive(options: &Options) -> Result<(), Fail> {
 }
 
 /// Answers the requests of one connection until it ends.
-fn serve(stream: TcpStream, book: &Book, delay: Duration) -> Option<()> {
+fn serve(stream: TcpStream, book: &Book, delay: Duration, poison: u64) -> Option<()> {
+    // A small answer is not to wait for the next.
+    stream.set_nodelay(true).ok()?;
     let mut answers = stream.try_clone().ok()?;
     let mut from = BufReader::with_capacity(256 * 1024, stream);
     let mut body = Vec::new();
@@ -44,10 +48,19 @@ fn serve(stream: TcpStream, book: &Book, delay: Duration) -> Option<()> {
         let (_, length) = head(&mut from)?;
         body.resize(length.min(BODY_MAX_BYTES), 0);
         from.read_exact(&mut body).ok()?;
+        if poison > 0 && body.chunks(RECORD_BYTES).any(|line| is_poisoned(line, poison)) {
+            pause(delay);
+            answers.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 8\r\n\r\npoisoned").ok()?;
+            continue;
+        }
         book.lines(&body);
         pause(delay);
         answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
     }
+}
+
+fn is_poisoned(line: &[u8], every: u64) -> bool {
+    read(line).is_some_and(|seen| seen.number.is_multiple_of(every))
 }
 
 /// The first line of a request or answer, and how long its body is; `None` at the end of the connection.

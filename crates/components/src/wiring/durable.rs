@@ -15,6 +15,7 @@ use crate::Rows;
 use crate::clock::wall_time;
 use crate::contract::{BuildContext, Meters};
 use crate::options::{Buffer, WhenFull};
+use crate::rehearsal::{self, RehearsedDisk};
 
 /// Behind the name of a node: the edge before its log, and the stage that appends to it.
 pub const TO_DISK: &str = ".to_disk";
@@ -30,7 +31,7 @@ pub const BUFFERS: &str = "buffers";
 /// The folder of `data_dir` with a folder for each dead letter queue.
 pub const LETTERS: &str = "dead_letters";
 /// Behind the name of a node: the queue of its dead letters, where that has no name of its own.
-pub const LETTER_BOX: &str = ".dead_letters";
+pub const LETTER_BOX: &str = tidegate_runtime::durable::LETTERS;
 
 /// The folder of the log of a node.
 #[must_use]
@@ -44,21 +45,27 @@ pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
     data_dir.join(LETTERS).join(escaped(node.strip_suffix(LETTER_BOX).unwrap_or(node)))
 }
 
-fn escaped(node: &str) -> String {
-    // A name may have what is no name of a folder.
-    node.chars()
-        .map(|c| match c {
-            '/' | '%' | '\0' => format!("%{:02X}", u32::from(c)),
-            c => c.to_string(),
-        })
-        .collect()
+/// A name may have what is no name of a folder, or is that of another one.
+pub(crate) fn escaped(node: &str) -> String {
+    let is_special = matches!(node, "." | "..");
+    let mut escaped = String::with_capacity(node.len());
+    for letter in node.chars() {
+        match letter {
+            '/' => escaped.push_str("%2F"),
+            '%' => escaped.push_str("%25"),
+            '\0' => escaped.push_str("%00"),
+            '.' if is_special => escaped.push_str("%2E"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 /// The node whose log has a folder of this name.
 #[must_use]
 pub fn node_of(folder: &str) -> String {
     // In this order: what was a percent sign in the name is the last to become one again.
-    folder.replace("%2F", "/").replace("%00", "\0").replace("%25", "%")
+    folder.replace("%2F", "/").replace("%2E", ".").replace("%00", "\0").replace("%25", "%")
 }
 
 /// Makes the log of a node between `before`, the flow behind the first edge, and `behind`, the node's own.
@@ -71,8 +78,9 @@ pub(super) fn put_log(
     cx: &BuildContext,
 ) {
     let folder = folder_of(&cx.data_dir, &node.name);
-    let spec = LogSpec::new(move || RealDisk::at(&folder), buffer.log(), wall_nanos)
+    let spec = LogSpec::new(move || RealDisk::at(&folder).map(RehearsedDisk), buffer.log(), wall_nanos)
         .drop_oldest(buffer.when_full == WhenFull::DropOldest)
+        .write_under_pressure(buffer.unwritten_wait())
         .on_counts(log_counters(&node.name, &cx.meters));
     let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
     builder.show_log(&node.name, view);
@@ -83,7 +91,7 @@ pub(super) fn put_log(
         sinks,
         options,
     );
-    let options = SourceOptions::new(source).holding(LogSource::<Rows, RealDisk>::HOLDING);
+    let options = SourceOptions::new(source).holding(LogSource::<Rows, RehearsedDisk<RealDisk>>::HOLDING);
     builder.boxed_source(&format!("{}{FROM_DISK}", node.name), options).to(behind);
 }
 
@@ -106,10 +114,17 @@ pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Coun
         counter("buffer_dropped_records"),
         counter("buffer_damaged_records"),
         counter("buffer_disk_failures"),
+        counter("buffer_written_records"),
+        counter("buffer_passed_records"),
     ];
-    let mut seen = [0; 4];
+    let mut seen = [0; 6];
+    let mut durable = None;
     move |counts| {
-        let now = [counts.expired, counts.dropped, counts.damaged, counts.failures];
+        // What was durable when the log was opened nobody waited for.
+        if durable.replace(counts.durable).is_some_and(|before| before < counts.durable) {
+            rehearsal::acked();
+        }
+        let now = [counts.expired, counts.dropped, counts.damaged, counts.failures, counts.written, counts.passed];
         for ((counter, now), seen) in counters.iter().zip(now).zip(&mut seen) {
             counter.add(now.saturating_sub(*seen));
             *seen = now;
@@ -126,12 +141,14 @@ mod tests {
         let folder = |name| folder_of(Path::new("d"), name);
         assert_eq!(folder("search"), Path::new("d/buffers/search"));
         assert_eq!(folder("a/b"), Path::new("d/buffers/a%2Fb"));
-        for name in ["search", "a/b", "a%2Fb", "%", "%25"] {
+        for name in ["search", "a/b", "a%2Fb", "%", "%25", "größe", "größe/2", "注文", ".", "..", "a.b"] {
             let folder = folder(name);
             assert_eq!(folder.file_name().and_then(|folder| folder.to_str()).map(node_of).as_deref(), Some(name));
         }
         assert_eq!(folder("a%2Fb"), Path::new("d/buffers/a%252Fb"));
         assert_eq!(letters_folder(Path::new("d"), "a/b.dead_letters"), Path::new("d/dead_letters/a%2Fb"));
         assert_eq!(letters_folder(Path::new("d"), "box"), Path::new("d/dead_letters/box"));
+        assert_eq!(folder("größe"), Path::new("d/buffers/größe"));
+        assert_eq!(folder(".."), Path::new("d/buffers/%2E%2E"));
     }
 }

@@ -9,7 +9,7 @@ use tidegate_flow::{Batch, Records, Time};
 use tidegate_record::{Form, Origin, Timestamp};
 use tidegate_remap::{Condition, Options, Program, Verdict, Verdicts};
 use tidegate_runtime::testkit::{lone_context, set_time};
-use tidegate_runtime::{BoxTransform, Chooser, Step, Transform};
+use tidegate_runtime::{BoxTransform, Chooser, LetterTray, Step, Transform};
 
 use super::{Case, Expect, Given, Output, Source};
 use crate::files::Place;
@@ -75,6 +75,9 @@ impl Bench {
             }
             let Some(Component::Transform(transform)) = plan.nodes[at].again() else { continue };
             let rows = rows_of(std::mem::take(&mut waiting[at]));
+            // What it refuses goes to its dead letters, and comes out nowhere here.
+            let letters = plan.nodes[at].dead_letters.map(|_| LetterTray::default());
+            let cx = &BuildContext { letters, ..cx.clone() };
             let out = Instance::new(transform, &plan.nodes[at].name, cx)?.run(rows)?;
             for (output, record) in out {
                 for (to, node) in plan.nodes.iter().enumerate() {

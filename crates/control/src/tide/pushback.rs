@@ -19,6 +19,8 @@ use crate::smooth::Average;
 const HOLD: (f64, f64) = (40.0, 400.0);
 /// Round trips between two raises.
 const RAISE_EVERY: f64 = 6.0;
+/// A ceiling that is refused so often before it is raised is none.
+const EARLY: u32 = 2;
 /// Refusals in a row, with nothing let in, until the remote counts as away.
 const AWAY_AFTER: u32 = 8;
 /// The longest pause between two single requests to a remote that is away.
@@ -35,6 +37,8 @@ pub(super) struct Pushback {
     hold: f64,
     raise_at: Time,
     raises: i32,
+    /// Volleys of refusals in a row before the ceiling was raised.
+    early: u32,
     refused_in_row: u32,
     accepts: Accepts,
     paced_next: Time,
@@ -64,6 +68,7 @@ impl Pushback {
             hold: HOLD.0,
             raise_at: Time::ZERO,
             raises: 0,
+            early: 0,
             refused_in_row: 0,
             accepts: Accepts::default(),
             paced_next: Time::ZERO,
@@ -148,7 +153,7 @@ impl Pushback {
     }
 
     fn raised(&mut self, now: Time, bound: Bound) {
-        let every = if matches!(bound, Bound::Pace(_)) { 3.0 * RAISE_EVERY } else { RAISE_EVERY };
+        let every = if matches!(bound, Bound::Pace(_)) { 1.5 * RAISE_EVERY } else { RAISE_EVERY };
         let every = if self.raises >= 6 && matches!(bound, Bound::Ceiling(_)) { 1.0 } else { every };
         self.bound = bound;
         self.raises += 1;
@@ -182,12 +187,13 @@ impl Pushback {
         }
         let held = self.hold;
         self.dealt_with = done.now;
+        let is_quota = self.is_quota(done);
         self.bound = match self.bound {
             Bound::Pace(rate) => {
                 Bound::Pace(self.accepts.rate(done.now).map_or(rate * 0.95, |seen| seen * 0.98).min(rate * 0.99))
             }
-            Bound::None | Bound::Ceiling(_) | Bound::Away(_) if self.is_quota(done) => {
-                Bound::Pace(self.accepts.rate(done.now).unwrap_or(1.0 / self.seconds()) * 0.95)
+            Bound::None | Bound::Ceiling(_) | Bound::Away(_) if is_quota => {
+                Bound::Pace(self.accepts.rate(done.now).unwrap_or(1.0 / self.seconds()) * 0.98)
             }
             Bound::None | Bound::Ceiling(_) | Bound::Away(_) => Bound::Ceiling(below),
         };
@@ -197,9 +203,13 @@ impl Pushback {
         self.hold = (self.hold * 1.6).min(HOLD.1);
     }
 
-    /// Refused though more were let in only lately: what is counted is not what is inside.
-    fn is_quota(&self, done: &Done) -> bool {
-        f64::from(done.in_flight) <= f64::from(self.accepts.most()) * 0.8 - 1.0
+    /// Refused below a ceiling that was just found, for the second time, or well below it and below what was let in only
+    /// lately: what is counted is not what is inside. The first volley shows nothing of the kind: some of what was out
+    /// with it was on its way to be refused as well.
+    fn is_quota(&mut self, done: &Done) -> bool {
+        let Bound::Ceiling(ceiling) = self.bound else { return false };
+        self.early = if done.now < self.raise_at && self.raises == 0 { self.early + 1 } else { 0 };
+        self.early >= EARLY || f64::from(done.in_flight) <= ceiling.min(f64::from(self.accepts.most())) * 0.8 - 1.0
     }
 }
 
@@ -275,7 +285,9 @@ mod tests {
         for n in 0..200 {
             pushback.done(&done(1.0 + f64::from(n) * 0.005, 0.1, 20, Answer::Ok));
         }
-        pushback.done(&done(2.0, 0.02, 8, Answer::PushedBack(None)));
+        pushback.done(&done(2.0, 0.02, 18, Answer::PushedBack(None)));
+        assert_eq!(pushback.ceiling(), Some(17.0), "it may be a cap");
+        pushback.done(&done(2.1, 0.02, 8, Answer::PushedBack(None)));
         assert!(matches!(pushback.bound, Bound::Pace(rate) if (50.0..200.0).contains(&rate)), "{:?}", pushback.bound);
         assert_eq!(pushback.ceiling(), None);
     }

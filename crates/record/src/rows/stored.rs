@@ -21,7 +21,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tidegate_flow::{Payload as _, Stored, Weight};
+use tidegate_flow::{Bytes, Payload as _, Stored, Weight};
 
 use super::Rows;
 use crate::id::{RecordId, StreamId};
@@ -34,11 +34,38 @@ const VERSION: u8 = 2;
 const FIRST_VERSION: u8 = 1;
 const NO_ORIGIN: u16 = u16::MAX;
 
+/// So many origins can have a number in one piece of bytes.
+const MOST_ORIGINS: usize = NO_ORIGIN as usize;
+
+/// What stands around a row, at the most, beyond its [weight](crate::Row::weight).
+const AROUND_ROW: u64 = 64;
+
 const OBJECT: u8 = 1;
 const NEXT_ID: u8 = 2;
 const OWN_ID: u8 = 4;
 
 impl Stored for Rows {
+    fn stored_within(&self, rows: Range<u32>, room: Bytes) -> (u32, Bytes) {
+        let (mut until, mut bytes) = (rows.start, Bytes::ZERO);
+        let (mut last, mut origins): (Option<&Arc<Origin>>, usize) = (None, 0);
+        for row in rows.clone() {
+            let row = self.row(row as usize);
+            let mut more = row.weight() + AROUND_ROW;
+            if let Some(origin) = row.origin()
+                && !last.is_some_and(|last| is_same(last, origin))
+            {
+                (last, origins) = (Some(origin), origins + 1);
+                more += origin_bytes(origin);
+            }
+            let more = bytes + Bytes::new(more);
+            if until > rows.start && (more > room || origins > MOST_ORIGINS) {
+                break;
+            }
+            (until, bytes) = (until + 1, more);
+        }
+        (until, bytes)
+    }
+
     fn store(&self, rows: Range<u32>, out: &mut Vec<u8>) {
         let rows = rows.start as usize..(rows.end as usize).min(self.len());
         let mut origins: Vec<&Arc<Origin>> = Vec::new();
@@ -136,15 +163,23 @@ fn read_id(flags: u8, last: Option<RecordId>, streams: &[StreamId], bytes: &mut 
     }
 }
 
-/// The place of an origin in the list; it is added where it is new. Rows of one read share it, so the last is looked at
-/// first.
+/// The place of an origin in the list; it is added where it is not that of the row before. Rows of one read follow one
+/// another and share it. [`Stored::stored_within`] sees to it that there are no more than have a number.
 fn number_of<'a>(origin: &'a Arc<Origin>, origins: &mut Vec<&'a Arc<Origin>>) -> u16 {
-    let known = origins.iter().rposition(|known| Arc::ptr_eq(known, origin) || *known == origin);
-    let place = known.unwrap_or_else(|| {
+    if !origins.last().is_some_and(|last| is_same(last, origin)) {
         origins.push(origin);
-        origins.len() - 1
-    });
-    u16::try_from(place).unwrap_or(NO_ORIGIN)
+    }
+    u16::try_from(origins.len() - 1).unwrap_or(NO_ORIGIN)
+}
+
+fn is_same(one: &Arc<Origin>, other: &Arc<Origin>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+/// What [`write_origin`] writes, and a little more.
+fn origin_bytes(origin: &Origin) -> u64 {
+    let fields: usize = origin.fields.iter().map(|(name, value)| 8 + name.len() + value.as_bytes().len()).sum();
+    (32 + origin.source_type.len() + origin.host.as_deref().map_or(0, str::len) + fields) as u64
 }
 
 fn write_origin(origin: &Origin, out: &mut Vec<u8>) {
@@ -263,6 +298,33 @@ mod tests {
         let mut back = Rows::default();
         assert_eq!(back.restore(&some, 0, ALL), Some(2));
         assert_eq!(texts(&back), texts(&rows)[1..3]);
+    }
+
+    #[test]
+    fn what_is_stored_is_within_what_was_said_and_no_origin_goes_without_a_number() {
+        let rows = rows();
+        for room in [0, 60, 150, 250, u64::MAX] {
+            let mut from = 0;
+            while from < 5 {
+                let (until, bound) = rows.stored_within(from..5, Bytes::new(room));
+                let mut bytes = Vec::new();
+                rows.store(from..until, &mut bytes);
+                assert!(until > from && (bytes.len() as u64) <= bound.get() + 8, "{from}..{until} in {room}");
+                assert!(until == from + 1 || bound.get() <= room);
+                from = until;
+            }
+        }
+        let mut many = Rows::default();
+        for n in 0..70_000_u32 {
+            many.push_copy(b"x", Form::Message, &origin(&n.to_string()));
+        }
+        let (until, _) = many.stored_within(0..70_000, Bytes::new(u64::MAX));
+        assert_eq!(until, u32::from(NO_ORIGIN));
+        let mut bytes = Vec::new();
+        many.store(0..until, &mut bytes);
+        let mut back = Rows::default();
+        assert_eq!(back.restore(&bytes, until - 1, ALL), Some(until));
+        assert_eq!(texts(&back)[0].2, Some(origin(&(until - 1).to_string())));
     }
 
     #[test]

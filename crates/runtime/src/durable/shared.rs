@@ -1,15 +1,17 @@
 //! What both ends of the edge and the thread between them agree on: one log, in one of the states of [`Life`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate_flow::{Account, Bytes, Cause, Lease};
-use tidegate_store::{Appender, Disk, Health, Reader, Settler, Trouble};
+use tidegate_store::{Appender, Counts, Disk, Health, Reader, Seq, Settler, Trouble};
 use tokio::sync::watch;
 
 use super::turn::Turns;
 use super::view::LogTrouble;
 use super::{LogSpec, keeper};
+use crate::context::panic_nack;
 
 /// The states of a log, from the plan to the end of its thread.
 pub(super) enum Life<D: Disk> {
@@ -32,12 +34,23 @@ pub(super) struct Open<D: Disk> {
     pub(super) settler: Settler,
 }
 
+impl<D: Disk> Open<D> {
+    fn counts(&self) -> (Counts, u64) {
+        let counts = self.appender.counts();
+        (counts, counts.durable.saturating_sub(self.settler.settled()))
+    }
+}
+
 pub(super) struct Shared<D: Disk> {
     life: Mutex<Life<D>>,
     /// Told when the log is closed before it could be opened.
     closed: Condvar,
-    /// Counts what may matter to somebody who waits.
-    changes: watch::Sender<u64>,
+    /// Told of what may matter to sinks that wait: the log was opened, has more room, is safe up to a further place.
+    sinks: watch::Sender<()>,
+    /// Told of what may matter to the source: there is more to read, more was settled.
+    source: watch::Sender<()>,
+    /// Whether readers see what was not written yet.
+    passes: bool,
     flags: Mutex<Flags>,
 }
 
@@ -49,14 +62,19 @@ struct Flags {
     closed: bool,
     /// Why the reader does not read.
     read_trouble: Option<String>,
+    /// What the log had done when it ended, and the records that waited in it.
+    last: (Counts, u64),
 }
 
 impl<D: Disk> Shared<D> {
     pub(super) fn new(spec: LogSpec<D>) -> Self {
+        let passes = spec.options.writes_under_pressure();
         Self {
             life: Mutex::new(Life::Planned(Box::new(spec))),
             closed: Condvar::new(),
-            changes: watch::Sender::new(0),
+            sinks: watch::Sender::new(()),
+            source: watch::Sender::new(()),
+            passes,
             flags: Mutex::default(),
         }
     }
@@ -69,7 +87,15 @@ impl<D: Disk> Shared<D> {
         {
             let shared = Arc::clone(self);
             let thread = std::thread::Builder::new().name("log".to_owned());
-            if let Err(error) = thread.spawn(move || keeper::keep(&shared, *spec)) {
+            let keep = move || {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| keeper::keep(&shared, *spec))) {
+                    let why = panic_nack(&*panic).cause;
+                    shared.enter(Life::Failed(Cause::from(format!(
+                        "the thread of the log: {why}; restart the pipeline"
+                    ))));
+                }
+            };
+            if let Err(error) = thread.spawn(keep) {
                 *life = Life::Failed(Cause::from(format!("no thread for the log: {error}")));
             }
         }
@@ -84,17 +110,54 @@ impl<D: Disk> Shared<D> {
     }
 
     pub(super) fn enter(&self, life: Life<D>) {
-        *self.life() = life;
+        let before = std::mem::replace(&mut *self.life(), life);
+        if let Life::Open(open) = &before {
+            self.flags().last = open.counts();
+        }
         self.tell();
     }
 
     /// Wakes everybody who waits for the log.
     pub(super) fn tell(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.sinks.send_replace(());
+        self.source.send_replace(());
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    /// Wakes the source where it can read what was just appended.
+    pub(super) fn tell_of_append(&self) {
+        if self.passes {
+            self.source.send_replace(());
+        }
+    }
+
+    /// Everything below `until` has settled.
+    pub(super) fn settle(&self, until: Seq) {
+        if let Life::Open(open) = &*self.life()
+            && open.settler.settle(until)
+        {
+            self.sinks.send_replace(());
+        }
+    }
+
+    /// Wakes the source: something was reported to it.
+    pub(super) fn tell_source(&self) {
+        self.source.send_replace(());
+    }
+
+    pub(super) fn for_sinks(&self) -> watch::Receiver<()> {
+        self.sinks.subscribe()
+    }
+
+    pub(super) fn for_source(&self) -> watch::Receiver<()> {
+        self.source.subscribe()
+    }
+
+    /// What the log has done, and the records that wait in it; after its end, what there was then.
+    pub(super) fn counts(&self) -> (Counts, u64) {
+        match &*self.life() {
+            Life::Open(open) => open.counts(),
+            Life::Planned(_) | Life::Opening(_) | Life::Failed(_) | Life::Ended => self.flags().last,
+        }
     }
 
     /// What appends; `None` while the log is not open.
@@ -139,6 +202,17 @@ impl<D: Disk> Shared<D> {
 
     pub(super) fn note_reading(&self, trouble: Option<String>) {
         self.flags().read_trouble = trouble;
+    }
+
+    /// Whether something keeps it from doing its work.
+    pub(super) fn is_troubled(&self) -> bool {
+        let of_life = match &*self.life() {
+            Life::Planned(_) | Life::Ended => false,
+            Life::Opening(why) => why.is_some(),
+            Life::Open(open) => open.appender.health() != Health::Good,
+            Life::Failed(_) => true,
+        };
+        of_life || self.flags().read_trouble.is_some()
     }
 
     /// What keeps it from doing its work.

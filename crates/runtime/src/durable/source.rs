@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_flow::{Account, Bytes, Cause, Lease, Meta, NackKind, Outcome, Settled, Stored, Time, Weight, kib};
-use tidegate_store::{Disk, Entry, Read, Reader, Seq, Settler};
+use tidegate_store::{Disk, Entry, Read, Reader, Seq, Settler, TooLong};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -38,10 +38,11 @@ pub struct LogSource<P, D: Disk> {
     shared: Arc<Shared<D>>,
     hold: Arc<Hold<D>>,
     wall: WallClock,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<()>,
     given: Option<(Account, Clock)>,
     place: Place<D>,
     settler: Option<Settler>,
+    memory: Memory,
     current: Option<Current>,
     /// Of the batch that was read last.
     meta: Meta,
@@ -58,7 +59,7 @@ enum Place<D: Disk> {
     Shut,
     Here(Reader<D>),
     /// On a thread that waits for the disk.
-    Away(JoinHandle<(Reader<D>, std::io::Result<Read>)>),
+    Away(JoinHandle<(Reader<D>, std::io::Result<Result<Read, TooLong>>)>),
     /// That thread has panicked.
     Lost,
 }
@@ -66,15 +67,45 @@ enum Place<D: Disk> {
 /// What is in hand.
 enum Current {
     /// An entry, and how far it was handed on.
-    Entry {
-        entry: Entry,
-        row: u32,
-        /// Whether it has memory of its own, which is then paid for.
-        from_disk: bool,
-        paid: Lease,
-    },
+    Entry { entry: Entry, row: u32 },
     /// Records up to this number cannot be read.
     Gap(Seq),
+}
+
+/// What pays for the entry in hand, before it is read.
+#[derive(Default)]
+struct Memory {
+    /// For one of a usual size, or for a longer one, until that is handed on.
+    lease: Lease,
+    /// The next one is so long, and there is no lease for it yet.
+    asked: Option<u64>,
+}
+
+impl Memory {
+    /// The most bytes that an entry may have now.
+    fn most(&self) -> u64 {
+        self.lease.bytes().get()
+    }
+
+    /// Makes do with what was reserved.
+    fn shrink(&mut self, account: &Account) {
+        self.lease = Lease::none();
+        self.lease = account.try_lease(ENTRY).unwrap_or_default();
+    }
+
+    /// Waits for what was asked for, holding nothing. Cancel-safe.
+    async fn arrive(&mut self, account: &Account) -> Result<(), Cause> {
+        while let Some(bytes) = self.asked.map(Bytes::new) {
+            self.lease = Lease::none();
+            if let Some(lease) = account.try_lease(bytes) {
+                (self.lease, self.asked) = (lease, None);
+            } else if let Err(refused) = poll_fn(|task| account.poll_room(task, bytes)).await {
+                let why = format!("an entry of {bytes} in the buffer cannot be read: {refused}; raise `memory`");
+                return Err(Cause::from(why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the committer says to the source.
@@ -109,13 +140,14 @@ impl<P: Stored, D: Disk> LogSource<P, D> {
     pub(super) fn new(hold: Arc<Hold<D>>, wall: WallClock) -> Self {
         let shared = Arc::clone(&hold.shared);
         Self {
-            changes: shared.changes(),
+            changes: shared.for_source(),
             shared,
             hold,
             wall,
             given: None,
             place: Place::Shut,
             settler: None,
+            memory: Memory::default(),
             current: None,
             meta: Meta::default(),
             handed: None,
@@ -131,6 +163,9 @@ impl<P: Stored, D: Disk> LogSource<P, D> {
     }
 
     /// Takes the reader from the log, once that is open.
+    ///
+    /// # Errors
+    /// It never will be, or its thread has failed.
     fn take_reader(&mut self) -> Result<(), Cause> {
         match &mut *self.shared.life() {
             Life::Open(open) => {
@@ -158,7 +193,7 @@ impl<P: Stored, D: Disk> LogSource<P, D> {
         }
         if let (Place::Here(reader), Some(settler)) = (&mut self.place, &self.settler) {
             reader.rewind(settler.settled());
-            self.current = None;
+            self.put_down();
             self.reading = said.reading;
         }
         Ok(())
@@ -178,8 +213,7 @@ impl<P: Stored, D: Disk> LogSource<P, D> {
         self.place = Place::Here(reader);
         match read {
             Ok(read) => {
-                self.shared.note_reading(None);
-                self.take(read, end, true);
+                self.take(read, end);
                 Ok(())
             }
             Err(error) => {
@@ -194,29 +228,26 @@ impl<P: Stored, D: Disk> LogSource<P, D> {
     }
 
     /// Puts in hand what was read; `end` is where the reader is now.
-    fn take(&mut self, read: Read, end: Seq, from_disk: bool) {
+    fn take(&mut self, read: Result<Read, TooLong>, end: Seq) {
+        self.shared.note_reading(None);
         self.current = match read {
-            Read::Entry { entry, skip } => Some(Current::Entry { entry, row: skip, from_disk, paid: Lease::none() }),
+            Ok(Read::Entry { entry, skip }) => Some(Current::Entry { entry, row: skip }),
             // The log has counted it; the cursor moves past it behind what came before.
-            Read::Damaged(_) => Some(Current::Gap(end)),
-            Read::Empty => None,
+            Ok(Read::Damaged(_)) => Some(Current::Gap(end)),
+            Ok(Read::Empty) => None,
+            Err(TooLong(bytes)) => {
+                self.memory.asked = Some(bytes);
+                None
+            }
         };
     }
 
-    /// Waits for the memory that an entry from disk takes. Cancel-safe.
-    async fn pay(&mut self) -> Result<(), Cause> {
-        let Some(Current::Entry { entry, from_disk: true, paid, .. }) = &mut self.current else { return Ok(()) };
-        let Some((account, _)) = &self.given else { return Ok(()) };
-        let bytes = Bytes::from(entry.payload.len());
-        while paid.bytes() < bytes {
-            if let Some(lease) = account.try_lease(bytes) {
-                *paid = lease;
-            } else if let Err(refused) = poll_fn(|task| account.poll_room(task, bytes)).await {
-                let why = format!("an entry of {bytes} in the buffer cannot be read: {refused}; raise `memory`");
-                return Err(Cause::from(why));
-            }
+    /// Has nothing in hand any more.
+    fn put_down(&mut self) {
+        self.current = None;
+        if let Some((account, _)) = self.given.as_ref().filter(|_| self.memory.most() > ENTRY.get()) {
+            self.memory.shrink(account);
         }
-        Ok(())
     }
 
     /// Whether everything that can come was settled.
@@ -243,6 +274,7 @@ impl<P: Stored, D: Disk> Source for LogSource<P, D> {
     type Committer = LogCommitter<D>;
 
     fn open(&mut self, cx: SourceContext) {
+        self.memory.shrink(&cx.holding);
         self.given = Some((cx.holding, cx.clock));
         self.shared.start();
     }
@@ -253,9 +285,13 @@ impl<P: Stored, D: Disk> Source for LogSource<P, D> {
 
     /// Sees the thread of the log to its end, so that the cursor is saved.
     fn companion(&mut self, mut closing: Intake) -> Option<Companion> {
-        let (shared, mut changes) = (Arc::clone(&self.shared), self.shared.changes());
+        let (shared, mut changes) = (Arc::clone(&self.shared), self.shared.for_source());
         Some(Box::pin(async move {
             closing.shut().await;
+            // What waits in memory is not read here any more.
+            if let Life::Open(open) = &*shared.life() {
+                open.appender.hurry();
+            }
             let ended = async {
                 loop {
                     changes.mark_unchanged();
@@ -278,29 +314,30 @@ impl<P: Stored, D: Disk> Source for LogSource<P, D> {
                 continue;
             }
             if self.current.is_some() {
-                self.pay().await?;
                 return Ok(Readiness::Ready);
             }
+            if let Some((account, _)) = &self.given {
+                self.memory.arrive(account).await?;
+            }
+            self.take_reader()?;
             match std::mem::replace(&mut self.place, Place::Lost) {
                 Place::Shut => {
                     self.place = Place::Shut;
-                    self.take_reader()?;
-                    if matches!(self.place, Place::Shut) {
-                        self.change().await?;
-                    }
+                    self.change().await?;
                 }
                 Place::Away(thread) => {
                     self.place = Place::Away(thread);
                     self.arrive().await?;
                 }
                 Place::Here(mut reader) => {
-                    if let Some(read) = reader.read_from_memory() {
+                    let most = self.memory.most();
+                    if let Some(read) = reader.read_from_memory(most).transpose() {
                         let end = reader.position();
                         self.place = Place::Here(reader);
-                        self.take(read, end, false);
+                        self.take(read, end);
                     } else if reader.lag() > 0 {
                         let read = move || {
-                            let read = reader.read();
+                            let read = reader.read_within(most);
                             (reader, read)
                         };
                         self.place = Place::Away(tokio::task::spawn_blocking(read));
@@ -309,6 +346,7 @@ impl<P: Stored, D: Disk> Source for LogSource<P, D> {
                         return Ok(Readiness::Ended);
                     } else {
                         self.place = Place::Here(reader);
+                        self.shared.note_reading(None);
                         self.change().await?;
                     }
                 }
@@ -322,21 +360,26 @@ impl<P: Stored, D: Disk> Source for LogSource<P, D> {
         let end = match self.current.take() {
             None => return Ok(Pull { payload: into, position: None }),
             Some(Current::Gap(end)) => end,
-            Some(Current::Entry { entry, row, from_disk, paid }) => match self.restore(&entry, row, &mut into, room) {
+            Some(Current::Entry { entry, row }) => match self.restore(&entry, row, &mut into, room) {
                 Some((meta, until)) => {
                     self.meta = meta;
                     let end = entry.first + u64::from(until);
                     if until < entry.records {
-                        self.current = Some(Current::Entry { entry, row: until, from_disk, paid });
+                        self.current = Some(Current::Entry { entry, row: until });
+                    } else {
+                        self.put_down();
                     }
                     end
                 }
+                // Whole by its checksum and still not ours: written by a version that this one does not know.
                 None => {
-                    // Whole by its checksum and still not ours: written by a version that this one does not know.
-                    into.clear();
-                    let why = format!("{} records of the buffer are of another version; passed over", entry.records);
-                    self.shared.note_reading(Some(why));
-                    entry.end()
+                    let why = format!(
+                        "the buffer holds {} records, from number {} on, that this version cannot read; nothing was passed \
+                         over: run the version that wrote them, or move the folder of the buffer away to go on without them",
+                        entry.records, entry.first
+                    );
+                    self.current = Some(Current::Entry { entry, row });
+                    return Err(Cause::from(why));
                 }
             },
         };
@@ -371,9 +414,98 @@ impl<D: Disk> Committer<LogPosition> for LogCommitter<D> {
             }
             counts && !for_now
         });
-        if counts && let Life::Open(open) = &*self.hold.shared.life() {
-            open.settler.settle(position.end);
+        if counts {
+            self.hold.shared.settle(position.end);
         }
-        self.hold.shared.tell();
+        self.hold.shared.tell_source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use futures_util::FutureExt as _;
+    use tidegate_flow::{AccountSpec, Budget, Items, SlabPool, mib};
+    use tidegate_store::{Log, LogOptions, SimulatedDisk, SyncPolicy};
+
+    use super::super::{LogEnds, LogSpec, READER};
+    use super::*;
+
+    fn options() -> LogOptions {
+        LogOptions::new(8 << 20).sync(SyncPolicy::Always).memory_bytes(4096)
+    }
+
+    /// A log with these texts, an entry each.
+    fn log_of(texts: &[String]) -> SimulatedDisk {
+        let disk = SimulatedDisk::new(1);
+        let mut log = Log::open(disk.clone(), options(), &[READER], 1).unwrap();
+        for text in texts {
+            let mut bytes = Vec::new();
+            entry::write(&Meta::default(), 0..1, Moment { here: Time::ZERO, wall: 1 }, &mut bytes);
+            Items::from(vec![text.clone()]).store(0..1, &mut bytes);
+            log.appender.append(1, &Arc::from(bytes), 1).unwrap();
+            log.committer.round(1);
+        }
+        disk
+    }
+
+    /// The end that reads this log, with so much memory, and what it pays from.
+    fn reading(disk: SimulatedDisk, memory: Bytes) -> (LogEnds<Items<String>, SimulatedDisk>, Account) {
+        let mut ends: LogEnds<Items<String>, _> = LogSpec::new(move || Ok(disk.clone()), options(), || 1).ends();
+        let account = Budget::new(memory).account("from_disk", AccountSpec::holding(ENTRY)).unwrap();
+        let slabs = SlabPool::new(account.clone(), 4096, 1);
+        ends.source.open(SourceContext {
+            name: "from_disk".into(),
+            holding: account.clone(),
+            slabs,
+            batch: Weight::new(16, 4096),
+            clock: Clock::new(),
+        });
+        (ends, account)
+    }
+
+    #[tokio::test]
+    async fn a_long_entry_is_paid_for_before_it_is_read() {
+        let texts = ["short", "long"].map(|text| text.repeat(if text == "long" { 250_000 } else { 1 }));
+        let (LogEnds { mut source, sinks, .. }, account) = reading(log_of(&texts), mib(2));
+        assert_eq!(source.ready().await, Ok(Readiness::Ready));
+        assert_eq!(account.used(), ENTRY, "what is usual was reserved");
+        let short = source.read(Weight::new(16, 4096), Items::default()).unwrap();
+        assert_eq!(short.payload.as_slice(), ["short"]);
+        let others = account.lease(Bytes::new(1_300_000)).unwrap();
+        // The thread that reads has to find out first.
+        while source.memory.asked.is_none() {
+            assert!(source.ready().now_or_never().is_none(), "there is no memory for it");
+            tokio::task::yield_now().await;
+        }
+        assert!(source.current.is_none());
+        drop(others);
+        assert_eq!(source.ready().await, Ok(Readiness::Ready));
+        assert!(account.used() >= Bytes::new(1_000_000));
+        assert_eq!(source.read(Weight::new(16, 4096), Items::default()).unwrap().payload.as_slice(), [&*texts[1]]);
+        assert_eq!(account.used(), ENTRY, "given back as it is handed on");
+        drop(sinks);
+
+        let (LogEnds { mut source, sinks, .. }, _) = reading(log_of(&texts), Bytes::new(999_000));
+        source.ready().await.unwrap();
+        source.read(Weight::new(16, 4096), Items::default()).unwrap();
+        let refused = source.ready().await.unwrap_err().to_string();
+        assert!(refused.contains("raise `memory`"), "{refused}");
+        drop(sinks);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_reading_is_forgotten_when_reading_goes_on() {
+        let (LogEnds { mut source, view, sinks, .. }, _) = reading(log_of(&["a".to_owned()]), mib(1));
+        source.shared.note_reading(Some("the buffer cannot be read".to_owned()));
+        assert!(view.trouble().is_some_and(|trouble| trouble.is_fault) && source.shared.is_troubled());
+        source.ready().await.unwrap();
+        assert_eq!((view.trouble(), source.shared.is_troubled()), (None, false));
+        source.read(Weight::new(16, 4096), Items::default()).unwrap();
+        source.shared.note_reading(Some("the buffer cannot be read".to_owned()));
+        assert!(source.ready().now_or_never().is_none(), "nothing is left");
+        assert_eq!(view.trouble(), None);
+        drop(sinks);
     }
 }

@@ -1,17 +1,14 @@
 //! [`Turns`]: the sinks of a pool append one after the other, in the order in which they were given their batches,
 //! whichever of them runs first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Poll, Waker};
 
 /// Numbers that are given out and served in order.
 #[derive(Default)]
-pub(super) struct Turns {
-    state: Mutex<State>,
-    served: Notify,
-}
+pub(super) struct Turns(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -21,6 +18,8 @@ struct State {
     serving: u64,
     /// Those that were let go before their turn; at most one for each sink.
     gone: BTreeSet<u64>,
+    /// Who waits for which; at most one for each sink.
+    waiting: BTreeMap<u64, Waker>,
 }
 
 /// A number. Its turn ends when it is dropped.
@@ -31,7 +30,7 @@ pub(super) struct Turn {
 
 impl Turns {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next number.
@@ -47,26 +46,33 @@ impl Turns {
 impl Turn {
     /// Completes when every number before was let go. Cancel-safe.
     pub(super) async fn comes(&self) {
-        loop {
-            let served = self.turns.served.notified();
-            if self.turns.lock().serving == self.number {
-                return;
+        poll_fn(|task| {
+            let mut state = self.turns.lock();
+            if state.serving == self.number {
+                return Poll::Ready(());
             }
-            served.await;
-        }
+            state.waiting.insert(self.number, task.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.turns.lock();
+        state.waiting.remove(&self.number);
         state.gone.insert(self.number);
         while state.gone.first() == Some(&state.serving) {
             state.gone.pop_first();
             state.serving += 1;
         }
+        let serving = state.serving;
+        let next = state.waiting.remove(&serving);
         drop(state);
-        self.turns.served.notify_waiters();
+        if let Some(waker) = next {
+            waker.wake();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_store::{Counts, Disk};
 
-use super::shared::{Life, Shared};
+use super::shared::Shared;
 
 /// A look at an edge on disk. Clones look at the same.
 #[derive(Clone)]
@@ -26,6 +26,30 @@ pub struct LogTrouble {
     pub is_fault: bool,
 }
 
+/// Behind the name under which a log is shown that keeps the dead letters of a component: nothing in the pipeline reads it.
+pub const LETTERS: &str = ".dead_letters";
+
+impl LogTrouble {
+    /// Which log waits, of those that are shown, and for what.
+    #[must_use]
+    pub fn about(&self, name: &str) -> String {
+        match name.strip_suffix(LETTERS) {
+            Some(node) if !self.is_fault => format!(
+                "the dead letters of {node} have reached their max_size, and what it refuses waits; `tidegate dlq replay` or \
+                 `purge` makes room"
+            ),
+            Some(node) => format!("the dead letters of {node}: {}", self.words),
+            None => format!("the buffer of {name} on disk: {}", self.words),
+        }
+    }
+
+    /// Whether somebody has to do something: something is wrong, or dead letters are full.
+    #[must_use]
+    pub fn needs_somebody(&self, name: &str) -> bool {
+        self.is_fault || name.ends_with(LETTERS)
+    }
+}
+
 impl LogView {
     pub(super) fn new<D: Disk>(shared: Arc<Shared<D>>) -> Self {
         Self(shared)
@@ -37,7 +61,7 @@ impl LogView {
         self.0.trouble()
     }
 
-    /// What it has done since the pipeline started, and what it holds.
+    /// What it has done since the pipeline started, and what it holds. After the end, what that was then.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.counts().0
@@ -63,12 +87,6 @@ impl<D: Disk> Look for Shared<D> {
     }
 
     fn counts(&self) -> (Counts, u64) {
-        match &*self.life() {
-            Life::Open(open) => {
-                let counts = open.appender.counts();
-                (counts, counts.durable.saturating_sub(open.settler.settled()))
-            }
-            Life::Planned(_) | Life::Opening(_) | Life::Failed(_) | Life::Ended => (Counts::default(), 0),
-        }
+        Self::counts(self)
     }
 }

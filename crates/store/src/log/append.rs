@@ -13,7 +13,7 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Appends a batch; it is durable when [`durable`](Self::durable) has reached the number that is returned. `time`:
+    /// Appends a batch; it is safe when [`safe`](Self::safe) has reached the number that is returned. `time`:
     /// nanoseconds since 1970.
     ///
     /// # Errors
@@ -25,20 +25,25 @@ impl Appender {
         let limits = (self.shared.memory, self.shared.max_size);
         let mut state = self.shared.lock();
         let end = state.append(records, payload, time, limits)?;
-        // One that joins others which already wait need not wake the committer, unless they are many.
-        if state.pending.len() == 1 || state.pending_bytes >= self.shared.memory / 2 {
+        if state.is_news_for_the_committer(self.shared.memory) {
             self.shared.tell_committer(&mut state);
         }
         Ok(end)
     }
 
-    /// Every record below this number is durable.
+    /// Every record below this number is durable, or was settled by every reader before it was.
+    #[must_use]
+    pub fn safe(&self) -> Seq {
+        self.shared.lock().safe()
+    }
+
+    /// Every record below this number is durable, or need not be any more.
     #[must_use]
     pub fn durable(&self) -> Seq {
         self.shared.lock().durable
     }
 
-    /// Asks for a sync now rather than at its time.
+    /// Asks for a sync now rather than at its time, and that what waits in memory is written.
     pub fn hurry(&self) {
         let mut state = self.shared.lock();
         state.hurry = true;

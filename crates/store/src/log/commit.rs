@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::save::Saver;
 use super::shared::Shared;
 use super::space::Space;
-use super::{Entry, Health, LogOptions, SyncPolicy, Trouble};
+use super::{Entry, Health, LogOptions, SyncPolicy, Trouble, WritePolicy};
 use crate::Seq;
 use crate::disk::{Disk, DiskFile};
 use crate::frame;
@@ -40,6 +40,8 @@ pub struct Committer<D: Disk> {
     pub(super) active: Option<Active<D::File>>,
     /// Frames that are encoded and not yet written.
     pub(super) buffer: Vec<u8>,
+    /// The number after the last record that was put in line to be written.
+    pub(super) follows: Seq,
     pub(super) retry: Retry,
 }
 
@@ -79,13 +81,16 @@ impl<D: Disk> Committer<D> {
         let before = self.visible();
         self.shared.lock().told = false;
         self.expire(now);
+        self.shared.lock().watched = false;
         if self.save_is_due(now) {
             self.save(now);
         }
         let due = self.due(now);
         if !due.is_empty() && self.may_try(now) {
-            let outcome = self.make_durable(&due, now);
+            let outcome = self.write_all(&due, now);
             self.note(outcome, now);
+        } else if due.is_empty() {
+            self.forget_trouble_that_passed();
         }
         self.space.refill(&self.shared, self.options.segment, now);
         if self.visible() != before {
@@ -121,7 +126,8 @@ impl<D: Disk> Committer<D> {
 
     fn due(&self, now: u64) -> Vec<Entry> {
         let mut state = self.shared.lock();
-        let Some(oldest) = state.pending.front().map(|entry| entry.time) else { return Vec::new() };
+        let writes = state.writes(self.shared.memory, now);
+        let Some(oldest) = state.pending.front().map(|entry| entry.time).filter(|_| writes) else { return Vec::new() };
         let waited = match self.options.sync {
             SyncPolicy::Always => true,
             SyncPolicy::Every(period) => oldest > now || now - oldest >= nanos(period),
@@ -143,6 +149,22 @@ impl<D: Disk> Committer<D> {
             Trouble::AtMaxSize => self.space.has_room(&self.shared, self.options.segment),
             Trouble::DiskFull | Trouble::DiskFails { .. } => self.space.spare || self.retry.is_due(now),
         }
+    }
+
+    /// Makes these durable. What readers settle meanwhile is kept until that is done.
+    fn write_all(&mut self, entries: &[Entry], now: u64) -> Result<(), Trouble> {
+        let end = entries.last().map_or(0, Entry::end);
+        self.follows = {
+            let mut state = self.shared.lock();
+            state.writing = end;
+            state.durable
+        };
+        let outcome = self.make_durable(entries, now);
+        let mut state = self.shared.lock();
+        state.writing = 0;
+        state.pass_settled();
+        drop(state);
+        outcome
     }
 
     /// Writes these, syncs, and says that they are durable. On an error, those before it may be durable.
@@ -173,23 +195,39 @@ impl<D: Disk> Committer<D> {
     fn begin(&mut self, entry: &Entry, now: u64) -> Result<(), Trouble> {
         self.buffer.clear();
         let needed = frame::frame_bytes(entry.payload.len());
-        self.active = Some(self.space.begin(&self.shared, self.options.segment, needed, entry.first, now)?);
+        self.active =
+            Some(self.space.begin(&self.shared, self.options.segment, needed, self.follows.min(entry.first), now)?);
         Ok(())
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), Trouble> {
-        let Some(active) = &self.active else { return Ok(()) };
+        let bytes = frame::frame_bytes(entry.payload.len());
+        if !self.buffer.is_empty() && self.buffer.len() as u64 + bytes > WRITE_BYTES as u64 {
+            self.write()?;
+        }
+        let Some(active) = &mut self.active else { return Ok(()) };
         let header = frame::Header {
             length: u32::try_from(entry.payload.len()).unwrap_or(u32::MAX),
             first: entry.first,
             records: entry.records,
             time: entry.time,
             durable: self.shared.lock().durable,
+            after_gap: entry.first > self.follows,
         };
-        self.buffer.extend_from_slice(&header.encode(active.salt, &entry.payload));
-        self.buffer.extend_from_slice(&entry.payload);
-        self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
-        if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+        self.follows = entry.end();
+        let head = header.encode(active.salt, &entry.payload);
+        self.buffer.extend_from_slice(&head);
+        if bytes <= WRITE_BYTES as u64 {
+            self.buffer.extend_from_slice(&entry.payload);
+            self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
+            return Ok(());
+        }
+        // One that is larger than the buffer is written from where it is.
+        self.write()?;
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let outcome = active.file.write_at(active.offset, &entry.payload);
+        active.offset += bytes - head.len() as u64;
+        outcome.map_err(|err| self.leave("write", &err))
     }
 
     fn write(&mut self) -> Result<(), Trouble> {
@@ -246,6 +284,14 @@ impl<D: Disk> Committer<D> {
         self.shared.lock().health = health;
     }
 
+    /// What waited for a disk that failed has been settled from memory: nothing waits for it any more.
+    fn forget_trouble_that_passed(&mut self) {
+        let mut state = self.shared.lock();
+        if state.pending.is_empty() && self.options.write != WritePolicy::Always {
+            state.health = self.saver.trouble.clone().map_or(Health::Good, Health::Waiting);
+        }
+    }
+
     fn expire(&mut self, now: u64) {
         let Some(age) = self.options.max_age else { return };
         let mut state = self.shared.lock();
@@ -264,7 +310,7 @@ impl<D: Disk> Committer<D> {
     fn save_is_due(&self, now: u64) -> bool {
         let state = self.shared.lock();
         let wanted = state.closed || state.hurry || state.health != Health::Good;
-        state.unsaved && (wanted || self.saver.is_due(now, self.options.save_every)) && self.saver.may_try(now)
+        state.must_save() && (wanted || self.saver.is_due(now, self.options.save_every)) && self.saver.may_try(now)
     }
 
     fn save(&mut self, now: u64) {
@@ -273,6 +319,7 @@ impl<D: Disk> Committer<D> {
             Ok(settled) => {
                 let mended = self.saver.trouble.take().map(Health::Waiting);
                 let mut state = self.shared.lock();
+                state.saved = settled;
                 if mended.as_ref() == Some(&state.health) {
                     state.health = Health::Good;
                 }
@@ -284,8 +331,9 @@ impl<D: Disk> Committer<D> {
                 let mut state = self.shared.lock();
                 state.counts.failures += 1;
                 state.unsaved = true;
-                self.saver.trouble = Some(trouble.clone());
-                if state.health == Health::Good {
+                let before = self.saver.trouble.replace(trouble.clone()).map(Health::Waiting);
+                // Another trouble with the cursors than the last time takes its place, so that it ends with it.
+                if state.health == Health::Good || before.as_ref() == Some(&state.health) {
                     state.health = Health::Waiting(trouble);
                 }
             }
@@ -293,17 +341,21 @@ impl<D: Disk> Committer<D> {
     }
 
     fn next(&self, now: u64) -> Next {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         if state.closed && state.pending.is_empty() && !state.unsaved {
             return Next::Done;
         }
+        state.watched = state.health == Health::Good && !state.pending.is_empty();
         let mut at: Option<u64> = None;
         let mut sooner = |time: u64| at = Some(at.map_or(time, |at| at.min(time)));
         if let Some(oldest) = state.pending.front() {
-            let due = match self.options.sync {
-                SyncPolicy::Always => now,
-                SyncPolicy::Every(_) if state.closed => now,
-                SyncPolicy::Every(period) => oldest.time.min(now).saturating_add(nanos(period)),
+            let due = match (self.options.write, self.options.sync) {
+                (WritePolicy::UnderPressure { wait, .. }, _) if !state.spilling => {
+                    oldest.time.min(now).saturating_add(nanos(wait))
+                }
+                (_, SyncPolicy::Always) => now,
+                (_, SyncPolicy::Every(_)) if state.closed => now,
+                (_, SyncPolicy::Every(period)) => oldest.time.min(now).saturating_add(nanos(period)),
             };
             match (&state.health, self.retry.at) {
                 // A reader that settles tells.
@@ -312,7 +364,7 @@ impl<D: Disk> Committer<D> {
                 (Health::Waiting(_), None) | (Health::Good, _) => sooner(due),
             }
         }
-        if state.unsaved {
+        if state.must_save() {
             sooner(self.saver.next(now, self.options.save_every));
         }
         if let (Some(age), Some(oldest)) = (self.options.max_age, state.segments.front()) {

@@ -29,7 +29,12 @@ pub enum Read {
     Empty,
 }
 
-/// One reader of a log. It sees durable batches only, each once, in order. Reads from disk block.
+/// The next batch has so many bytes, more than the caller has memory for. Nothing was passed over.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct TooLong(pub u64);
+
+/// One reader of a log. It sees durable batches only, each once, in order; where what is settled need not be written, also
+/// those that wait in memory. Reads from disk block.
 pub struct Reader<D: Disk> {
     disk: Arc<D>,
     shared: Arc<Shared>,
@@ -37,6 +42,10 @@ pub struct Reader<D: Disk> {
     name: String,
     at: Seq,
     open: Option<OpenSegment<D::File>>,
+}
+
+fn check_length(bytes: u64, most: u64) -> Result<(), TooLong> {
+    if bytes <= most { Ok(()) } else { Err(TooLong(bytes)) }
 }
 
 /// Says what of a reader's batches is settled. Clones are the same.
@@ -48,17 +57,22 @@ pub struct Settler {
 
 impl Settler {
     /// Everything below `until` is settled: it will not be read again after a restart, once that is saved. Numbers
-    /// beyond what is durable count as far as that, and those below what is settled change nothing. Does not block.
-    pub fn settle(&self, until: Seq) {
+    /// beyond what readers may see count as far as that, and those below what is settled change nothing. Says whether more is [safe](super::Appender::safe) now. Does not block.
+    pub fn settle(&self, until: Seq) -> bool {
         let mut state = self.shared.lock();
-        let until = until.min(state.durable);
-        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return };
-        if until > cursor.next {
+        let until = until.min(state.readable());
+        let Some(cursor) = state.cursors.iter_mut().find(|cursor| cursor.name == self.name) else { return false };
+        let moves = until > cursor.next;
+        if moves {
             cursor.next = until;
-            if !std::mem::replace(&mut state.unsaved, true) || state.health != super::Health::Good {
+            state.pass_settled();
+            let had_to_save = state.must_save();
+            state.unsaved = true;
+            if (!had_to_save && state.must_save()) || state.health != super::Health::Good {
                 self.shared.tell_committer(&mut state);
             }
         }
+        moves && state.settled() > state.durable
     }
 
     /// Every record below this number is settled, or was given up.
@@ -98,10 +112,10 @@ impl<D: Disk> Reader<D> {
         self.at
     }
 
-    /// Durable records that it has not read.
+    /// Records that it may see and has not read.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.shared.lock().durable.saturating_sub(self.at)
+        self.shared.lock().readable().saturating_sub(self.at)
     }
 
     /// Who says what of this reader's batches is settled; may be used while the reader reads.
@@ -117,43 +131,56 @@ impl<D: Disk> Reader<D> {
         self.open = None;
     }
 
-    /// The next batch, where it is durable and in memory: a read that does not block. `None` says nothing about what is
-    /// on disk.
-    pub fn read_from_memory(&mut self) -> Option<Read> {
+    /// The next batch, where the reader may see it and it is in memory: a read that does not block. `None` says nothing
+    /// about what is on disk.
+    ///
+    /// # Errors
+    /// The batch has more than `most` bytes.
+    pub fn read_from_memory(&mut self, most: u64) -> Result<Option<Read>, TooLong> {
         let entry = {
             let mut state = self.shared.lock();
             self.at = self.at.max(state.cursor(&self.name));
-            let entry = state.in_memory(self.at).filter(|_| self.at < state.durable)?;
+            let Some(entry) = state.in_memory(self.at) else { return Ok(None) };
+            check_length(entry.payload.len() as u64, most)?;
             state.counts.read_from_memory += 1;
             entry
         };
-        Some(self.hand_out(entry))
+        Ok(Some(self.hand_out(entry)))
     }
 
-    /// The next batch that is durable, or what is in its place.
+    /// The next batch that the reader may see, or what is in its place.
     ///
     /// # Errors
     /// The disk fails; nothing was passed over, and the call can be made again.
     pub fn read(&mut self) -> io::Result<Read> {
+        // No batch is longer than that.
+        Ok(self.read_within(u64::MAX)?.unwrap_or(Read::Empty))
+    }
+
+    /// As [`read`](Self::read), for a batch of at most so many bytes: for callers that pay for memory before they take it.
+    /// A longer one is known to be whole when it is refused.
+    ///
+    /// # Errors
+    /// The disk fails; nothing was passed over, and the call can be made again.
+    pub fn read_within(&mut self, most: u64) -> io::Result<Result<Read, TooLong>> {
         loop {
-            let (in_memory, segment, durable) = {
+            match self.read_from_memory(most) {
+                Ok(Some(read)) => return Ok(Ok(read)),
+                Ok(None) => {}
+                Err(long) => return Ok(Err(long)),
+            }
+            let (segment, durable) = {
                 let state = self.shared.lock();
-                // Whoever gave records up, to make room or because they were old, has counted them.
-                self.at = self.at.max(state.cursor(&self.name));
-                (state.in_memory(self.at), state.segment_of(self.at), state.durable)
+                (state.segment_of(self.at), state.durable)
             };
             if self.at >= durable {
-                return Ok(Read::Empty);
-            }
-            if let Some(entry) = in_memory {
-                self.shared.lock().counts.read_from_memory += 1;
-                return Ok(self.hand_out(entry));
+                return Ok(Ok(Read::Empty));
             }
             let missing_until = segment.map_or(durable, |segment| segment.first.min(durable));
             let Some(segment) = segment.filter(|segment| segment.first <= self.at) else {
-                return Ok(self.damaged(missing_until));
+                return Ok(Ok(self.damaged(missing_until)));
             };
-            if let Some(read) = self.read_from(segment)? {
+            if let Some(read) = self.read_from(segment, most)? {
                 return Ok(read);
             }
         }
@@ -178,7 +205,7 @@ impl<D: Disk> Reader<D> {
     }
 
     /// Reads on in this segment. `None`: look again at what there is.
-    fn read_from(&mut self, segment: Segment) -> io::Result<Option<Read>> {
+    fn read_from(&mut self, segment: Segment, most: u64) -> io::Result<Option<Result<Read, TooLong>>> {
         if self.open.as_ref().is_none_or(|open| open.segment.number != segment.number || open.expected > self.at) {
             self.open = self.open_segment(segment)?;
         }
@@ -186,15 +213,16 @@ impl<D: Disk> Reader<D> {
         let Some(open) = &mut self.open else { return Ok(None) };
         open.segment = segment;
         while open.expected <= at {
-            match open.next_frame()? {
-                Some((header, payload)) if header.end() > at => {
+            match open.next_frame(most)? {
+                Some(Err(long)) => return Ok(Some(Err(long))),
+                Some(Ok((header, payload))) if header.end() > at => {
                     let entry = Entry { first: header.first, records: header.records, time: header.time, payload };
                     self.shared.lock().counts.read_from_disk += 1;
-                    return Ok(Some(self.hand_out(entry)));
+                    return Ok(Some(Ok(self.hand_out(entry))));
                 }
-                Some(_) => {}
+                Some(Ok(_)) => {}
                 None if open.look_again() => {}
-                None => return self.pass_damage(segment),
+                None => return Ok(self.pass_damage(segment)?.map(Ok)),
             }
         }
         Ok(None)
@@ -230,11 +258,14 @@ impl<D: Disk> Reader<D> {
         let bytes = open.rest()?;
         let found = segment::look(&bytes, 0, open.salt, open.expected, segment.end);
         let until = match found {
-            Found::Frame(header) => header.first,
+            Found::Frame(header) => {
+                open.expected = header.follows();
+                header.follows()
+            }
             Found::Damage { resume, header } => {
                 open.offset += resume;
-                open.expected = header.first;
-                header.first.min(segment.end)
+                open.expected = header.follows();
+                header.follows().min(segment.end)
             }
             Found::End => segment.end,
         };
@@ -251,10 +282,10 @@ impl<D: Disk> Reader<D> {
 
 impl<F: DiskFile> OpenSegment<F> {
     /// The frame at `offset`, when it is whole and the one that is expected.
-    fn next_frame(&mut self) -> io::Result<Option<(Header, Arc<[u8]>)>> {
+    fn next_frame(&mut self, most: u64) -> io::Result<Option<Result<(Header, Arc<[u8]>), TooLong>>> {
         let Some(bytes) = self.bytes(frame::HEADER_BYTES)? else { return Ok(None) };
         let Some(head) = bytes.first_chunk::<{ frame::HEADER_BYTES }>().copied() else { return Ok(None) };
-        let Some(header) = Header::decode(&head).filter(|header| header.first == self.expected) else {
+        let Some(header) = Header::decode(&head).filter(|header| header.follows() == self.expected) else {
             return Ok(None);
         };
         if self.offset + header.frame_bytes() > self.segment.size {
@@ -262,15 +293,56 @@ impl<F: DiskFile> OpenSegment<F> {
         }
         let whole = frame::HEADER_BYTES + header.length as usize;
         let salt = self.salt;
-        let Some(bytes) = self.bytes(whole)? else { return Ok(None) };
-        let payload = &bytes[frame::HEADER_BYTES..];
-        if !frame::is_valid(salt, &head, payload) {
-            return Ok(None);
+        let payload = if whole > READ_BYTES {
+            match self.long_payload(&head, header.length as usize, most)? {
+                Some(payload) => payload,
+                None => return Ok(None),
+            }
+        } else {
+            let Some(bytes) = self.bytes(whole)? else { return Ok(None) };
+            let payload = &bytes[frame::HEADER_BYTES..];
+            if !frame::is_valid(salt, &head, payload) {
+                return Ok(None);
+            }
+            check_length(payload.len() as u64, most).map(|()| Arc::from(payload))
+        };
+        Ok(Some(payload.map(|payload| {
+            self.offset += header.frame_bytes();
+            self.expected = header.end();
+            (header, payload)
+        })))
+    }
+
+    /// The payload of a frame that is longer than the window, straight into where it stays; `None` when it is damaged. One
+    /// that is refused was read too, piece by piece: a damaged length must not ask for memory.
+    fn long_payload(
+        &mut self,
+        head: &[u8; frame::HEADER_BYTES],
+        length: usize,
+        most: u64,
+    ) -> io::Result<Option<Result<Arc<[u8]>, TooLong>>> {
+        let from = self.offset + frame::HEADER_BYTES as u64;
+        if let Err(long) = check_length(length as u64, most) {
+            self.window.resize(READ_BYTES, 0);
+            let (mut sum, mut at) = (frame::begin_checksum(self.salt, head), 0);
+            while at < length {
+                let piece = &mut self.window[..READ_BYTES.min(length - at)];
+                let read = self.file.read_at(from + at as u64, piece);
+                let whole = read.as_ref().is_ok_and(|read| *read == piece.len());
+                sum.update(piece);
+                at += piece.len();
+                if !whole {
+                    self.window.clear();
+                    return read.map(|_| None);
+                }
+            }
+            self.window.clear();
+            return Ok((sum.finalize() == frame::u32_at(head, 0)).then_some(Err(long)));
         }
-        let payload = Arc::from(payload);
-        self.offset += header.frame_bytes();
-        self.expected = header.end();
-        Ok(Some((header, payload)))
+        let mut payload: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+        let Some(bytes) = Arc::get_mut(&mut payload) else { return Ok(None) };
+        let is_whole = self.file.read_at(from, bytes)? == length && frame::is_valid(self.salt, head, bytes);
+        Ok(is_whole.then_some(Ok(payload)))
     }
 
     /// Throws away what was read ahead, once at each place: it was perhaps not written yet. Says whether that was done.
@@ -279,7 +351,7 @@ impl<F: DiskFile> OpenSegment<F> {
         std::mem::replace(&mut self.looked_again_at, self.offset) != self.offset
     }
 
-    /// This many bytes at `offset`; `None` when the file is shorter.
+    /// This many bytes at `offset`, at most [`READ_BYTES`]; `None` when the file is shorter.
     fn bytes(&mut self, count: usize) -> io::Result<Option<&[u8]>> {
         let end = self.offset + count as u64;
         if self.offset < self.window_at || end > self.window_at + self.window.len() as u64 {

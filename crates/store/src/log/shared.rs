@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Entry, Health, Refused};
+use super::commit::nanos;
+use super::{Entry, Health, Refused, WritePolicy};
 use crate::Seq;
 use crate::frame::{self, MAX_PAYLOAD_BYTES};
 
@@ -29,6 +30,10 @@ pub struct Counts {
     pub disk_bytes: u64,
     /// Bytes in memory: waiting to be durable, and kept for readers.
     pub memory_bytes: u64,
+    /// Records made durable.
+    pub written: u64,
+    /// Records that every reader settled before they were written, and that never were.
+    pub passed: u64,
     /// Batches that readers took from memory.
     pub read_from_memory: u64,
     /// Batches that readers took from disk.
@@ -59,6 +64,15 @@ pub(super) struct State {
     /// The number of the next record that is appended.
     pub(super) next: Seq,
     pub(super) durable: Seq,
+    pub(super) write: WritePolicy,
+    /// Whether what waits is being written, where it need not always be.
+    pub(super) spilling: bool,
+    /// What waits below this number is being written at this moment.
+    pub(super) writing: Seq,
+    /// The committer looks at what waits by itself, at a time.
+    pub(super) watched: bool,
+    /// The cursors that are durable have passed this number.
+    pub(super) saved: Seq,
     /// Appended and not durable, oldest first.
     pub(super) pending: VecDeque<Entry>,
     pub(super) pending_bytes: u64,
@@ -146,12 +160,15 @@ impl State {
 
     /// Everything below `end` is durable now: it moves from the waiting ones to those kept for readers.
     pub(super) fn made_durable(&mut self, end: Seq, memory: u64) {
+        let mut records = 0;
         while let Some(entry) = self.pending.pop_front_if(|entry| entry.end() <= end) {
+            records += u64::from(entry.records);
             let bytes = frame::frame_bytes(entry.payload.len());
             self.pending_bytes -= bytes;
             self.recent_bytes += bytes;
             self.recent.push_back(entry);
         }
+        self.counts.written += records;
         self.durable = self.durable.max(end);
         self.keep_recent_within(memory);
     }
@@ -174,10 +191,77 @@ impl State {
         }
     }
 
-    /// The durable batch with this record, when it is in memory.
+    /// The batch with this record that readers may see, when it is in memory.
     pub(super) fn in_memory(&self, at: Seq) -> Option<Entry> {
-        let behind = self.recent.partition_point(|entry| entry.end() <= at);
-        self.recent.get(behind).filter(|entry| entry.first <= at).cloned()
+        if at >= self.readable() {
+            return None;
+        }
+        let batches = if at < self.durable { &self.recent } else { &self.pending };
+        let behind = batches.partition_point(|entry| entry.end() <= at);
+        batches.get(behind).filter(|entry| entry.first <= at).cloned()
+    }
+
+    /// Whether what is settled before it was written need not be.
+    fn passes(&self) -> bool {
+        self.write != WritePolicy::Always
+    }
+
+    /// Readers may see what is below this number.
+    pub(super) fn readable(&self) -> Seq {
+        if self.passes() { self.next } else { self.durable }
+    }
+
+    /// Nobody need keep anything below this number but the log.
+    pub(super) fn safe(&self) -> Seq {
+        self.durable.max(self.settled())
+    }
+
+    /// Forgets what waits to be written and was settled by every reader, unless it is being written.
+    pub(super) fn pass_settled(&mut self) {
+        if !self.passes() {
+            return;
+        }
+        let settled = self.settled();
+        while let Some(entry) = self.pending.pop_front_if(|entry| entry.end() <= settled && entry.first >= self.writing)
+        {
+            self.pending_bytes -= frame::frame_bytes(entry.payload.len());
+            self.counts.passed += u64::from(entry.records);
+        }
+        self.counts.memory_bytes = self.pending_bytes + self.recent_bytes;
+    }
+
+    /// Whether what waits has to be written: all of it always, or there is pressure.
+    pub(super) fn writes(&mut self, memory: u64, now: u64) -> bool {
+        let WritePolicy::UnderPressure { wait, .. } = self.write else { return true };
+        let is_old = self.pending.front().is_some_and(|oldest| oldest.time > now || now - oldest.time >= nanos(wait));
+        if is_old || self.closed || self.hurry || self.is_high(memory) {
+            self.spilling = true;
+        } else if self.settled() >= self.durable && self.pending_bytes <= memory / 4 {
+            self.spilling = false;
+        }
+        self.spilling
+    }
+
+    /// Whether as much waits in memory as may.
+    fn is_high(&self, memory: u64) -> bool {
+        let many = match self.write {
+            WritePolicy::Always => false,
+            WritePolicy::UnderPressure { batches, .. } => self.pending.len() >= batches,
+        };
+        many || self.pending_bytes >= memory / 2
+    }
+
+    /// Whether the committer has to hear of what was appended last. What joins others that already wait need not wake it,
+    /// unless they are many.
+    pub(super) fn is_news_for_the_committer(&self, memory: u64) -> bool {
+        let first = if self.passes() && !self.spilling { !self.watched } else { self.pending.len() == 1 };
+        first || self.is_high(memory)
+    }
+
+    /// Whether cursors have moved in a way that matters after a restart: what was settled and never written does not come
+    /// again anyway.
+    pub(super) fn must_save(&self) -> bool {
+        self.unsaved && (!self.passes() || self.closed || self.saved < self.durable)
     }
 
     /// The first record that this reader has not settled; zero where there is no such reader.
@@ -204,5 +288,29 @@ impl State {
     pub(super) fn segment_of(&self, at: Seq) -> Option<Segment> {
         let behind = self.segments.partition_point(|segment| segment.end <= at);
         self.segments.get(behind).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{Log, LogOptions, SimulatedDisk, WritePolicy};
+
+    #[test]
+    fn what_is_being_written_stays_in_the_count_of_the_memory() {
+        let policy = WritePolicy::UnderPressure { batches: 4, wait: std::time::Duration::from_secs(1) };
+        let options = LogOptions::new(LogOptions::MIN_SIZE_BYTES).write(policy);
+        let log = Log::open(SimulatedDisk::new(1), options, &["r"], 1).unwrap();
+        let settler = log.readers[0].settler();
+        for _ in 0..2 {
+            log.appender.append(1, &Arc::from(&b"some bytes"[..]), 1).unwrap();
+        }
+        log.appender.shared.lock().writing = 1;
+        settler.settle(2);
+        assert_eq!(log.appender.counts().memory_bytes, 112, "both, because what is before the second is being written");
+        log.appender.shared.lock().writing = 0;
+        log.appender.shared.lock().pass_settled();
+        assert_eq!((log.appender.counts().memory_bytes, log.appender.counts().passed), (0, 2));
     }
 }

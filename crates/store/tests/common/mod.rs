@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidegate_store::{Log, LogOptions, Read, Refused, Seq, SimulatedDisk};
+use tidegate_store::{Log, LogOptions, Read, Refused, Seq, SimulatedDisk, WritePolicy};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
@@ -22,6 +23,8 @@ pub(crate) struct World {
     pub(crate) settled: Seq,
     /// The number below which the reader was moved on purpose.
     pub(crate) given_up: Seq,
+    /// Whether what is settled before it was written never is.
+    passes: bool,
     count: u64,
 }
 
@@ -37,10 +40,17 @@ impl World {
             durable: 0,
             settled: 0,
             given_up: 0,
+            passes: false,
             count: 0,
         };
         world.open();
         world
+    }
+
+    /// A log that writes under pressure only: when more than three batches wait, or one for longer than a second.
+    pub(crate) fn passing(seed: u64, options: LogOptions) -> Self {
+        let policy = WritePolicy::UnderPressure { batches: 4, wait: Duration::from_secs(1) };
+        Self { passes: true, ..Self::new(seed, options.write(policy)) }
     }
 
     /// Small segments, so that a few appends fill several.
@@ -61,6 +71,7 @@ impl World {
                 assert!(log.readers[0].position() <= self.settled, "a cursor never passes what was settled");
                 // What was appended and never durable, and is not there, gives its numbers back.
                 self.appended.split_off(&log.recovered.next);
+                self.settled = self.settled.min(log.recovered.next);
                 self.log = Some(log);
                 true
             }
@@ -88,8 +99,9 @@ impl World {
         let now = self.now;
         let log = self.log();
         log.committer.round(now);
-        let durable = log.appender.durable();
+        let (durable, safe) = (log.appender.durable(), log.appender.safe());
         assert!(durable >= self.durable);
+        assert_eq!(safe, durable.max(self.settled));
         self.durable = durable;
     }
 
@@ -104,8 +116,9 @@ impl World {
                 Read::Entry { entry, skip } => {
                     assert_eq!(skip, 0);
                     assert!(entry.first >= before);
-                    assert!(entry.first == before || entry.first <= self.given_up, "nothing is passed over");
-                    assert!(entry.end() <= self.durable, "only what is durable is read");
+                    let gone = if self.passes { self.settled } else { self.given_up };
+                    assert!(entry.first == before || entry.first <= gone, "nothing is passed over");
+                    assert!(self.passes || entry.end() <= self.durable, "only what is durable is read");
                     assert_eq!(self.appended.get(&entry.first).map(Vec::as_slice), Some(&entry.payload[..]));
                     read += 1;
                 }

@@ -246,7 +246,7 @@ impl Inspect {
     fn print(&self) -> io::Result<u64> {
         let from = match self.from {
             Some(from) => from,
-            None => buffers::survey(&self.data_dir, &self.name)?.settled(),
+            None => buffers::oldest(&self.data_dir, &self.name)?,
         };
         let mut left = self.limit;
         let see = |record: &Stored<'_>| {

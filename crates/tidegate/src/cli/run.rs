@@ -7,6 +7,7 @@ use tidegate::stall::StallReport;
 use tidegate::{Report, Time};
 use tidegate_admin::{Reloaded, Shown, Tell};
 use tidegate_components::contract::{Depth, Meters};
+use tidegate_components::rehearsal;
 use tidegate_config::files::Files;
 use tidegate_config::{Plan, Planned};
 use tokio::time::{Instant, sleep_until};
@@ -68,6 +69,16 @@ pub(super) struct RunOptions {
     logs: LogArgs,
 }
 
+/// Says what a rehearsal asks for, so that nobody runs one without knowing.
+fn rehearsed() -> Result<(), String> {
+    if rehearsal::check()? {
+        tracing::warn!(
+            "this is a rehearsal: the environment asks this process to die, to be slow or to have the wrong time"
+        );
+    }
+    Ok(())
+}
+
 /// Who tells people how the pipeline does while it runs: the live status, and the log of what is refused.
 pub(super) struct Teller {
     pub(super) status: Status,
@@ -96,7 +107,7 @@ impl RunOptions {
     /// Runs the plan, if there is one.
     pub(super) fn run(&self, planned: Planned, again: Option<Again<'_>>) -> Done {
         let Planned { plan: Some(plan), files, .. } = planned else { return Done::Wrong };
-        let ready = self.logs.start(self.quiet).and_then(|()| self.runtime());
+        let ready = self.logs.start(self.quiet).and_then(|()| rehearsed()).and_then(|()| self.runtime());
         let shown = Shown::default();
         let ready = ready.and_then(|runtime| Ok((runtime, self.control.start(&shown)?)));
         let (runtime, _control) = match ready {

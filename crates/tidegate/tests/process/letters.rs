@@ -335,3 +335,103 @@ fn a_queue_that_drops_the_oldest_holds_its_bound() {
     let oldest: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(oldest["number"].as_u64().is_some_and(|number| number > 15_000), "the newest are kept: {oldest}");
 }
+
+/// A queue that is full and blocks makes whoever refuses records wait, is named, and goes on when letters are purged; none
+/// is lost.
+#[test]
+fn a_full_queue_is_waited_for_and_named_until_letters_are_purged() {
+    let folder = folder("full-queue");
+    let text: String = (0..20_000).fold(String::new(), |mut all, number| {
+        writeln!(all, "number {number} {}", "x".repeat(200)).unwrap();
+        all
+    });
+    std::fs::write(folder.join("in.log"), text).unwrap();
+    let pipeline = format!(
+        "memory: 32MiB\ndata_dir: {0}/data\nsources: {{ in: {{ type: file, include: [{0}/in.log], read_from: beginning }} }}\n\
+         transforms:\n  fail: {{ type: remap, inputs: [in], source: '. = parse_json!(.message)', dead_letter: {{ max_size: 1MiB }} }}\n\
+         sinks:\n  out: {{ type: blackhole, inputs: [fail] }}\n",
+        folder.display()
+    );
+    let mut program = Program::start(&folder, &pipeline, &["--no-admin"]);
+    program.hear("the dead letters of fail have reached their max_size");
+    let mut seen = BTreeSet::new();
+    for _ in 0..200 {
+        let (output, said) = dlq(&folder, &["show", "fail", "--json", "--limit", "100000"]);
+        assert!(output.status.success(), "{said}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let shown = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        seen.extend(shown.map(|letter| letter["text"].as_str().unwrap().to_owned()));
+        if seen.len() == 20_000 {
+            break;
+        }
+        // Only what was seen, so that nothing is purged that came meanwhile.
+        let last = seen.len();
+        let wish = format!("int!(.dead_letter.number) < {last}");
+        let (output, said) = dlq(&folder, &["purge", "fail", "--yes", "--where", &wish]);
+        assert!(output.status.success(), "{said}");
+        std::thread::park_timeout(Duration::from_millis(300));
+    }
+    assert_eq!(seen.len(), 20_000);
+    program.end();
+}
+
+/// What was left in the buffer of a component that is not there any more goes to another one.
+#[test]
+fn what_was_left_in_a_buffer_is_repaired_and_replayed_to_another_component() {
+    let folder = folder("left");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text: String = (0..3_000).fold(String::new(), |mut all, number| {
+        writeln!(all, "line {number}").unwrap();
+        all
+    });
+    std::fs::write(folder.join("in.log"), text).unwrap();
+    let head = format!("memory: 32MiB\ndata_dir: {}/data\n", folder.display());
+    let before = format!(
+        "{head}sources: {{ in: {{ type: file, include: [{}/in.log], read_from: beginning }} }}\nsinks:\n  \
+         old: {{ type: http, inputs: [in], uri: http://{nobody}/, buffer: {{ type: disk, max_size: 4MiB }} }}\n",
+        folder.display()
+    );
+    let buffer = |args: &[&str]| {
+        let output = tidegate("buffer").args(args).current_dir(&folder).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let data = folder.join("data").display().to_string();
+    let mut program = Program::start(&folder, &before, &["--no-admin"]);
+    wait_until("3000 records on disk", || {
+        buffer(&["ls", "--json", "--data-dir", &data]).1.contains("\"waiting_records\":3000")
+    });
+    let (code, said) = buffer(&["repair", "old", "--data-dir", &data]);
+    assert!(code == Some(1) && said.contains("stop it first") && program.runs(), "{said}");
+    drop(program);
+
+    let after = format!(
+        "{head}sources: {{ in: {{ type: stdin }} }}\nsinks:\n  new: {{ type: file, inputs: [in], path: {}/out.txt, encoding: \
+         {{ codec: text }} }}\n",
+        folder.display()
+    );
+    std::fs::write(folder.join(FILE), after).unwrap();
+    for name in ["cursors.a", "cursors.b"] {
+        let file = folder.join("data/buffers/old").join(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let (code, said) = buffer(&["repair", "old", "--data-dir", &data, "--dry-run"]);
+    assert!(code == Some(0) && said.contains("nothing was changed") && said.contains("3,000 wait"), "{said}");
+    let (code, said) = buffer(&["repair", "old", "--data-dir", &data]);
+    assert!(
+        code == Some(0) && said.contains("reading begins at record 0") && said.contains("0 records are gone"),
+        "{said}"
+    );
+    assert!(folder.join("data/buffers/old/cursors.a.damaged").is_file(), "nothing is deleted");
+    let (code, said) = buffer(&["replay", "old", FILE]);
+    assert!(code == Some(2) && said.contains("say --to NODE"), "{said}");
+    let (code, said) = buffer(&["replay", "old", FILE, "--to", "new"]);
+    assert!(code == Some(0) && said.contains("delivered, and marked as done"), "{said}");
+    let out = std::fs::read_to_string(folder.join("out.txt")).unwrap();
+    let lines: BTreeSet<_> = out.lines().collect();
+    assert_eq!((out.lines().count(), lines.len()), (3_000, 3_000));
+    let (_, said) = buffer(&["ls", "--json", "--data-dir", &data]);
+    assert!(said.contains("\"waiting_records\":0"), "{said}");
+}

@@ -10,5 +10,6 @@ mod durable;
 mod killed;
 mod letters;
 mod once;
+mod reduced;
 mod refused;
 mod reload;
