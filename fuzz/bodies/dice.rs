@@ -26,6 +26,7 @@ impl<'a> Dice<'a> {
     }
 
     /// One of these.
+    #[allow(dead_code, reason = "not every target picks")]
     pub(crate) fn pick<T: Copy>(&mut self, choice: &[T]) -> T {
         choice[self.below(choice.len())]
     }

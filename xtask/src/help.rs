@@ -163,7 +163,7 @@ Examples
         missing: fuzz::missing,
         page: "\
 cargo xtask fuzz [--seeds N] [--seed S]
-cargo xtask fuzz --target framing|splice|config|http_body|remap [--seconds N]
+cargo xtask fuzz --target framing|splice|segment|cursor|config|http_body|remap [--seconds N]
 
 Runs the graph fuzzer of crates/sim in a release build and passes the arguments on.
 

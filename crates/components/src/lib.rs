@@ -33,6 +33,7 @@ pub mod sinks;
 pub mod sources;
 pub mod transforms;
 
+pub use self::clock::wall_time;
 use self::contract::{SinkKind, SourceKind, TransformKind};
 pub use tidegate_record::Rows;
 

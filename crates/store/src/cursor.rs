@@ -18,8 +18,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::Seq;
 use crate::frame::{u32_at, u64_at};
+use crate::{SEQ_LIMIT, Seq};
 
 /// Bytes of a cursor file.
 pub const SLOT_BYTES: usize = 4096;
@@ -88,7 +88,11 @@ impl Cursors {
             let name = entry.get(1..=usize::from(entry[0]).min(MAX_NAME_BYTES))?;
             readers.insert(String::from_utf8(name.to_vec()).ok()?, u64_at(entry, 48));
         }
-        Some(Self { generation: u64_at(bytes, 16), log: u64_at(bytes, 24), durable: u64_at(bytes, 32), readers })
+        let cursors =
+            Self { generation: u64_at(bytes, 16), log: u64_at(bytes, 24), durable: u64_at(bytes, 32), readers };
+        let is_sane = |number: &Seq| *number < SEQ_LIMIT;
+        let numbers = cursors.readers.values().chain([&cursors.durable, &cursors.generation]).all(is_sane);
+        numbers.then_some(cursors)
     }
 
     /// The newer of the slots that are whole.

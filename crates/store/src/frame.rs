@@ -19,7 +19,7 @@
 
 use crc32fast::Hasher;
 
-use crate::Seq;
+use crate::{SEQ_LIMIT, Seq};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
@@ -96,7 +96,7 @@ impl Header {
             && header.records > 0
             && u32_at(bytes, 20) <= AFTER_GAP
             && header.durable <= header.first
-            && header.first.checked_add(u64::from(header.records)).is_some();
+            && header.first < SEQ_LIMIT;
         plausible.then_some(header)
     }
 }

@@ -43,3 +43,6 @@ pub use survey::{SegmentSurvey, Survey};
 
 /// The number of a record in its log, counted from zero; never used twice, not even after a crash.
 pub type Seq = u64;
+
+/// No log comes to this number of a record; what says that it did is damaged.
+pub(crate) const SEQ_LIMIT: Seq = 1 << 62;

@@ -22,8 +22,8 @@
 
 use crc32fast::Hasher;
 
-use crate::Seq;
 use crate::frame::{self, u32_at, u64_at};
+use crate::{SEQ_LIMIT, Seq};
 
 /// Bytes before the first frame.
 pub const HEADER_BYTES: usize = 64;
@@ -79,7 +79,8 @@ impl Header {
     /// # Errors
     /// Bytes that are no header, or one of another version.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, BadHeader> {
-        if &bytes[..8] != MAGIC || u32_at(bytes, 60) != crc32fast::hash(&bytes[..60]) {
+        let is_whole = &bytes[..8] == MAGIC && u32_at(bytes, 60) == crc32fast::hash(&bytes[..60]);
+        if !is_whole || u64_at(bytes, 24) >= SEQ_LIMIT {
             return Err(BadHeader::Damaged);
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);

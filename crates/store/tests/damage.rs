@@ -10,7 +10,7 @@
 mod common;
 
 use common::{SECOND, World};
-use tidegate_store::{Log, Read, SimulatedDisk, SyncPolicy, cursor, frame, segment};
+use tidegate_store::{Disk as _, DiskFile as _, Log, Read, SimulatedDisk, SyncPolicy, cursor, frame, segment};
 
 const RECORDS: u64 = 6;
 const BYTES: usize = 40;
@@ -151,5 +151,80 @@ fn one_damaged_cursor_file_costs_repeats_two_cost_more_none_costs_a_record() {
         drop(log);
         let (came, damaged) = reread(&world, &disk);
         assert_eq!((came.last(), damaged), (Some(&19), 0));
+    }
+}
+
+/// A header that was torn before anything behind it was durable is mended, since what comes to stand behind it will be; and
+/// a cursor inside a batch does not hide that batch.
+#[test]
+fn a_segment_whose_header_is_damaged_is_read_from_inside_a_batch() {
+    let disk = SimulatedDisk::new(1);
+    let options = World::small().sync(SyncPolicy::Always).identity(7);
+    let mut log = Log::open(disk.clone(), options.clone(), &["r"], SECOND).unwrap();
+    for payload in [&b"three"[..], b"more"] {
+        log.appender.append(3, &std::sync::Arc::from(payload), SECOND).unwrap();
+        log.committer.round(2 * SECOND);
+    }
+    assert!(matches!(log.readers[0].read().unwrap(), Read::Entry { .. }));
+    log.readers[0].settle(2);
+    log.committer.round(4 * SECOND);
+    drop(log);
+    disk.tear(&segment::name(0), 0, 0);
+    // Only its header: what was torn behind it is put back.
+    let whole = {
+        let disk = SimulatedDisk::new(1);
+        let mut log = Log::open(disk.clone(), options.clone(), &["r"], SECOND).unwrap();
+        for payload in [&b"three"[..], b"more"] {
+            log.appender.append(3, &std::sync::Arc::from(payload), SECOND).unwrap();
+            log.committer.round(2 * SECOND);
+        }
+        let mut bytes = vec![0; 4096];
+        disk.open(&segment::name(0)).unwrap().read_at(0, &mut bytes).unwrap();
+        bytes
+    };
+    let mut file = disk.open(&segment::name(0)).unwrap();
+    file.write_at(segment::HEADER_BYTES as u64, &whole[segment::HEADER_BYTES..]).unwrap();
+    file.sync().unwrap();
+    for _ in 0..2 {
+        let mut log = Log::open(disk.clone(), options.clone(), &["r"], 5 * SECOND).unwrap();
+        assert_eq!((log.recovered.next, log.recovered.damaged_tail), (6, 0));
+        let Read::Entry { entry, skip } = log.readers[0].read().unwrap() else { panic!("the batch is there") };
+        assert_eq!((&entry.payload[..], skip), (&b"three"[..], 2));
+        let Read::Entry { entry, .. } = log.readers[0].read().unwrap() else { panic!("and the one behind it") };
+        assert_eq!(&entry.payload[..], b"more");
+    }
+    let survey = tidegate_store::Survey::of(&disk).unwrap();
+    assert!(!survey.segments[0].damaged_header, "it is mended");
+}
+
+/// A write that was under way when the power went: its beginning or its end is there, up to or from any byte. What had been
+/// durable is read, of the rest nothing but whole records in order, and nothing is said to be damaged.
+#[test]
+fn an_unsynced_write_torn_at_any_byte_costs_nothing_that_was_durable() {
+    let mut world = World::new(3, World::small().sync(SyncPolicy::Always));
+    for _ in 0..2 {
+        world.append(BYTES).unwrap();
+        world.round();
+    }
+    let from = segment::HEADER_BYTES as u64 + 2 * frame::frame_bytes(BYTES);
+    let before = world.disk.fork(0);
+    for _ in 0..3 {
+        world.append(BYTES).unwrap();
+    }
+    let durable = world.durable;
+    world.round();
+    world.log = None;
+    let mut written = vec![0; usize::try_from(3 * frame::frame_bytes(BYTES)).unwrap()];
+    world.disk.open(&segment::name(0)).unwrap().read_at(from, &mut written).unwrap();
+    for cut in 0..=written.len() {
+        for part in [0..cut, cut..written.len()] {
+            let disk = before.fork(cut as u64);
+            let mut file = disk.open(&segment::name(0)).unwrap();
+            file.write_at(from + part.start as u64, &written[part.clone()]).unwrap();
+            file.sync().unwrap();
+            let (came, damaged) = reread(&world, &disk);
+            assert_eq!(came, (0..came.len() as u64).collect::<Vec<_>>(), "cut at {cut}, {part:?}");
+            assert!(came.len() as u64 >= durable && damaged == 0, "cut at {cut}, {part:?}: {came:?}, {damaged}");
+        }
     }
 }

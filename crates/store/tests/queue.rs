@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use common::{SECOND, World};
 use tidegate_store::{
-    Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, Survey, SyncPolicy, TooLong, Trouble,
-    cursor,
+    Fault, Health, Log, LogOptions, Next, OpenError, Read, Refused, SimulatedDisk, Survey, SyncPolicy, TooLong,
+    Trouble, cursor,
 };
 
 #[test]
@@ -240,6 +240,24 @@ fn a_clock_that_is_set_back_stops_nothing() {
         2,
         "the cursor was saved although the clock stood before the last save"
     );
+}
+
+/// Two troubles with the cursors, one after the other: when they can be saved again, all is well, also while nothing comes.
+#[test]
+fn a_log_that_waits_for_nothing_any_more_says_so() {
+    let mut world = World::new(1, World::small().sync(SyncPolicy::Always));
+    world.append(100).unwrap();
+    world.disk.plan(world.disk.calls(), Fault::Failed);
+    world.round();
+    world.now += 2 * SECOND;
+    world.disk.plan(world.disk.calls(), Fault::Full);
+    world.round();
+    assert!(matches!(world.log().appender.health(), Health::Waiting(_)));
+    for _ in 0..3 {
+        world.now += 2 * SECOND;
+        world.round();
+    }
+    assert_eq!(world.log().appender.health(), Health::Good);
 }
 
 #[test]

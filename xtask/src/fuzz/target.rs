@@ -12,8 +12,8 @@ use crate::workspace::Workspace;
 /// The option that asks for it.
 pub(super) const OPTION: &str = "--target";
 
-/// Targets that need no more than the records; the others build the whole program.
-const SMALL: [&str; 2] = ["framing", "splice"];
+/// Targets that need no more than the records or the log; the others build the whole program.
+const SMALL: [&str; 4] = ["framing", "splice", "segment", "cursor"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]

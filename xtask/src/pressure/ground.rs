@@ -105,25 +105,44 @@ impl Ground {
 
     /// The same with further options of `tidegate run`.
     pub(super) fn program_with(&self, name: &str, pipeline: &str, options: &[&str]) -> Result<Program, Fail> {
+        self.explained(name, pipeline, || self.start_with(name, options, &[]))
+    }
+
+    /// The same in an environment that asks for a rehearsal.
+    pub(super) fn program_in(&self, name: &str, pipeline: &str, environment: &[(&str, &str)]) -> Result<Program, Fail> {
+        self.explained(name, pipeline, || self.start_in(name, environment))
+    }
+
+    fn explained(
+        &self,
+        name: &str,
+        pipeline: &str,
+        start: impl FnOnce() -> Result<Program, Fail>,
+    ) -> Result<Program, Fail> {
         let file = self.scratch.join(format!("{name}.yaml"));
         std::fs::write(&file, pipeline).map_err(|error| Fail::red(format!("{}: {error}", file.display())))?;
         let explained = shell::capture(Command::new(&self.program).arg("explain").arg(&file).arg("--json"))?;
         let explained: serde_json::Value =
             serde_json::from_str(&explained).map_err(|error| Fail::red(format!("explain --json: {error}")))?;
-        let program = self.start_with(name, options)?;
-        Ok(Program { explained, ..program })
+        Ok(Program { explained, ..start()? })
     }
 
     /// Starts a pipeline file that was written before.
     pub(super) fn start(&self, name: &str) -> Result<Program, Fail> {
-        self.start_with(name, &[])
+        self.start_with(name, &[], &[])
     }
 
-    fn start_with(&self, name: &str, options: &[&str]) -> Result<Program, Fail> {
+    /// The same in an environment that asks for a rehearsal.
+    pub(super) fn start_in(&self, name: &str, environment: &[(&str, &str)]) -> Result<Program, Fail> {
+        self.start_with(name, &[], environment)
+    }
+
+    fn start_with(&self, name: &str, options: &[&str], environment: &[(&str, &str)]) -> Result<Program, Fail> {
         let log = self.scratch.join(format!("{name}.log"));
         let admin = free_address()?;
         let mut command = Command::new(&self.program);
         command.arg("run").arg(self.scratch.join(format!("{name}.yaml"))).args(["--admin", &admin]).args(options);
+        command.envs(environment.iter().copied());
         let mut child = Child::start_logged(&mut command, &log)?;
         let up = poll(Duration::from_secs(30), || is_running(&admin) || child.ended().is_some());
         if !up || child.ended().is_some() {

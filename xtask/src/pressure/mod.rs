@@ -11,6 +11,7 @@ mod killed;
 mod outcome;
 mod poison;
 mod slow;
+mod spill;
 
 use ground::Ground;
 use outcome::Outcome;
@@ -61,6 +62,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "poison",
         line: "an HTTP receiver that answers 400 to one record in 1,000, and to whatever comes with it",
         run: poison::run,
+    },
+    Scenario {
+        name: "spill",
+        line: "a sink that is down while its buffer on disk takes 2 GiB, a kill, a start, and a sink that catches up",
+        run: spill::run,
     },
     Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];

@@ -113,7 +113,7 @@ impl Round {
             fsync: if rng.percent(30) { "always" } else { "every 5ms" },
             count: rng.from_to(1, if rare { 4 } else { 40 }),
             before: rng.percent(40),
-            lasts: Duration::from_millis(rng.from_to(0, 600)),
+            lasts: Duration::from_millis(rng.from_to(150, 750)),
             mode: if rng.percent(50) { Mode::Slow } else { Mode::Frozen },
             again: rng.percent(40).then(|| Duration::from_millis(rng.from_to(0, 400))),
             shifts: [format!("{}@1s", shift(&mut rng)), shift(&mut rng)],

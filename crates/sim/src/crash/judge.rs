@@ -77,11 +77,12 @@ fn repeats(book: &Book) -> (u64, Duration, Vec<(u64, Duration)>) {
         if known.is_sent_again {
             continue;
         }
-        let age =
-            |(from, to): &(Duration, Duration)| (known.first <= *to + AGAIN).then(|| from.saturating_sub(known.first));
-        match book.disturbed.iter().filter_map(age).min() {
-            Some(age) if age <= AGAIN => oldest = oldest.max(age),
-            Some(_) | None => unexcused.push((id, known.first)),
+        let before = book.disturbed.iter().filter_map(|(from, _)| from.checked_sub(known.first)).min();
+        match before.filter(|age| *age <= AGAIN) {
+            Some(age) => oldest = oldest.max(age),
+            // It was under way when something happened, and came out of what was left as well as anew.
+            None if book.disturbed.iter().any(|(from, to)| *from <= known.first && known.first <= *to + AGAIN) => {}
+            None => unexcused.push((id, known.first)),
         }
     }
     (twice, oldest, unexcused)

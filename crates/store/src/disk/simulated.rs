@@ -38,6 +38,8 @@ struct State {
     calls: u64,
     faults: BTreeMap<u64, Fault>,
     off: bool,
+    /// What a failed sync of names should have made durable is gone, as with files.
+    forgets_names: bool,
     /// Counted, so that a handle from before a crash is dead.
     life: u64,
     random: u64,
@@ -78,10 +80,19 @@ impl SimulatedDisk {
             calls: 0,
             faults: BTreeMap::new(),
             off: false,
+            forgets_names: true,
             life: 0,
             random: seed,
         };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Names as journaling file systems keep them: what a sync that failed should have made durable is not known to be so,
+    /// and the next one that succeeds makes it so. Without this it may be gone for good, as the contents of files are.
+    #[must_use]
+    pub fn journaling(self) -> Self {
+        self.lock().forgets_names = false;
+        self
     }
 
     /// Bytes that all files together may have from now on.
@@ -170,6 +181,7 @@ impl SimulatedDisk {
             to.durable_names.clone_from(&from.durable_names);
             to.name_changes.clone_from(&from.name_changes);
             to.capacity = from.capacity;
+            to.forgets_names = from.forgets_names;
         }
         fork
     }
@@ -289,9 +301,11 @@ impl Disk for SimulatedDisk {
         let mut state = self.lock();
         if let Err(err) = state.call() {
             // As with files: what was to be made durable may be gone, or not.
-            let lost = usize::try_from(draw(&mut state.random) % 2).unwrap_or(0);
-            let keep = state.name_changes.len() * lost;
-            state.name_changes.truncate(keep);
+            if state.forgets_names {
+                let lost = usize::try_from(draw(&mut state.random) % 2).unwrap_or(0);
+                let keep = state.name_changes.len() * lost;
+                state.name_changes.truncate(keep);
+            }
             return Err(err);
         }
         for change in std::mem::take(&mut state.name_changes) {

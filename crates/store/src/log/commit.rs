@@ -331,8 +331,9 @@ impl<D: Disk> Committer<D> {
                 let mut state = self.shared.lock();
                 state.counts.failures += 1;
                 state.unsaved = true;
-                self.saver.trouble = Some(trouble.clone());
-                if state.health == Health::Good {
+                let before = self.saver.trouble.replace(trouble.clone()).map(Health::Waiting);
+                // Another trouble with the cursors than the last time takes its place, so that it ends with it.
+                if state.health == Health::Good || before.as_ref() == Some(&state.health) {
                     state.health = Health::Waiting(trouble);
                 }
             }

@@ -127,16 +127,21 @@ pub(super) fn open<D: Disk>(
     if let Some(size) = files.spare.filter(|size| *size != options.segment) {
         space.litter.push((SPARE.to_owned(), size));
     }
+    let has_saved = files.saved.is_some();
+    if space.spare {
+        forget_spare(&disk, identity, next_number)?;
+    }
     let saved = files.saved.unwrap_or_default();
     let (mut segments, empty) = place(&disk, identity, &files.segments, &saved)?;
     space.litter.extend(empty);
-    let active = resume(&disk, identity, &mut segments)?;
+    let active = resume(&disk, identity, &mut segments, saved.durable)?;
     let end = segments.back().map_or(0, |last| last.end);
     let durable = end.max(saved.durable);
     // Cursors may be past what was ever written.
     let next = durable.max(saved.readers.values().copied().max().unwrap_or(0));
     let settled = saved.readers.values().copied().min().unwrap_or(0);
     recovered.next = next;
+    // What every reader has settled, or was given up for its age, nobody misses.
     recovered.damaged_tail = durable.saturating_sub(end.max(settled));
     recovered.oldest = segments.front().map_or(next, |oldest| oldest.first);
     recovered.segments = segments.len();
@@ -144,7 +149,7 @@ pub(super) fn open<D: Disk>(
     let cursors = place_readers(readers, &saved, recovered.oldest)?;
     recovered.orphans =
         cursors.iter().map(|cursor| cursor.name.clone()).filter(|name| !readers.contains(&name.as_str())).collect();
-    let saver = saver(&disk, Cursors { log: identity, ..saved }, &cursors, durable)?;
+    let saver = saver(&disk, Cursors { log: identity, ..saved }, has_saved, &cursors, durable)?;
     let state = State { write: options.write, saved: settled, ..state(next, durable, segments, cursors) };
     let shared = Arc::new(Shared::new(state, options.memory, options.max_size));
     space.count(&shared);
@@ -254,7 +259,7 @@ fn place<D: Disk>(
         segments.push_back(Segment { number, first, end, size, newest });
     }
     if let Some(last) = segments.pop_back() {
-        match scan(disk, identity, last.number, last.first, 0)? {
+        match scan(disk, identity, last.number, last.first, saved.durable)? {
             Some((first, end, newest)) => segments.push_back(Segment { first, end, newest, ..last }),
             None => {
                 empty.push((segment::name(last.number), last.size));
@@ -281,7 +286,7 @@ fn scan<D: Disk>(
     first: Seq,
     durable: Seq,
 ) -> Result<Option<(Seq, Seq, u64)>, OpenError> {
-    let bytes = whole(disk, number)?;
+    let bytes = whole(disk, &segment::name(number))?;
     let salt = segment::salt(identity, number);
     let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: first, durable };
     let Some(oldest) = frames.next() else { return Ok(None) };
@@ -289,8 +294,19 @@ fn scan<D: Disk>(
     Ok(Some((first.min(oldest.follows()), newest.end(), newest.time)))
 }
 
-fn whole<D: Disk>(disk: &Arc<D>, number: u64) -> Result<Vec<u8>, OpenError> {
-    let file = disk.open(&segment::name(number)).map_err(failed("open a segment"))?;
+/// The spare segment may have been the next one already, before the power went, and its name with it: then what was written
+/// to it, and never acknowledged, must not be there when it becomes that segment again.
+fn forget_spare<D: Disk>(disk: &Arc<D>, identity: u64, number: u64) -> Result<(), OpenError> {
+    let bytes = whole(disk, SPARE)?;
+    if segment::look(&bytes, HEADER_BYTES as u64, segment::salt(identity, number), 0, Seq::MAX) == Found::End {
+        return Ok(());
+    }
+    let mut file = disk.open(SPARE).map_err(failed("open the spare segment"))?;
+    file.write_at(0, &vec![0; bytes.len()]).and_then(|()| file.sync()).map_err(failed("clear the spare segment"))
+}
+
+fn whole<D: Disk>(disk: &Arc<D>, name: &str) -> Result<Vec<u8>, OpenError> {
+    let file = disk.open(name).map_err(failed("open a segment"))?;
     let size = file.size().map_err(failed("read the size of a segment"))?;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
     let read = file.read_at(0, &mut bytes).map_err(failed("read a segment"))?;
@@ -325,23 +341,45 @@ impl Iterator for Frames<'_> {
     }
 }
 
-/// Makes the newest segment durable (a process that was killed may have left it in the page cache only), clears what
-/// is behind its last frame, and goes on writing to it. Where that fails the segment is left as it is.
+/// Makes the newest segment durable, clears what is behind its last frame, and goes on writing to it. Where that fails the
+/// segment is left as it is.
+///
+/// A process that was killed may have left its last frames in the page cache alone, and also because their sync had failed:
+/// then another sync would say "fine" and the disk would not have them. So what is not known to be durable is written once
+/// more before it is synced.
 fn resume<D: Disk>(
     disk: &Arc<D>,
     identity: u64,
     segments: &mut VecDeque<Segment>,
+    durable: Seq,
 ) -> Result<Option<Active<D::File>>, OpenError> {
     let Some(last) = segments.back().copied() else { return Ok(None) };
-    let bytes = whole(disk, last.number)?;
+    let bytes = whole(disk, &segment::name(last.number))?;
     let salt = segment::salt(identity, last.number);
-    let mut frames = Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: last.first, durable: 0 };
-    while frames.next().is_some() {}
-    let offset = frames.at;
+    let frames = || Frames { bytes: &bytes, at: HEADER_BYTES as u64, salt, expected: last.first, durable };
+    let known = frames().fold(durable, |known, header| known.max(header.durable));
+    let (mut passed, mut doubtful) = (frames(), None);
+    loop {
+        let before = passed.at;
+        let Some(header) = passed.next() else { break };
+        if header.end() > known {
+            doubtful.get_or_insert(before);
+        }
+    }
+    let offset = passed.at;
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     let mut file = disk.open(&segment::name(last.number)).map_err(failed("open a segment"))?;
-    file.sync().map_err(failed("sync the newest segment"))?;
+    let begin = doubtful.unwrap_or(offset);
+    // Its header too, which may be torn: records will be acknowledged that stand behind it.
+    let header = Header { number: last.number, first: last.first, time: last.newest, log: identity };
+    let is_whole = bytes.first_chunk().is_some_and(|bytes| Header::decode(bytes).is_ok());
+    let header = if is_whole { Ok(()) } else { file.write_at(0, &header.encode()) };
+    header
+        .and_then(|()| file.write_at(begin, &bytes[place(begin)..place(offset)]))
+        .and_then(|()| file.sync())
+        .map_err(failed("sync the newest segment"))?;
     disk.sync_names().map_err(failed("sync the names of segments"))?;
-    let rest = bytes.len().saturating_sub(usize::try_from(offset).unwrap_or(usize::MAX));
+    let rest = bytes.len() - place(offset);
     let cleared = file.write_at(offset, &vec![0; rest]).and_then(|()| file.sync());
     Ok(cleared.is_ok().then_some(Active { number: last.number, salt, file, offset, size: last.size }))
 }
@@ -370,14 +408,27 @@ fn place_readers(readers: &[&str], saved: &Cursors, oldest: Seq) -> Result<Vec<C
     Ok(cursors)
 }
 
-/// Both cursor files, whole: those that are there, or new ones.
-fn saver<D: Disk>(disk: &Arc<D>, saved: Cursors, cursors: &[Cursor], durable: Seq) -> Result<Saver<D>, OpenError> {
+/// Both cursor files, whole: those that are there, or new ones. The newest is durable then.
+fn saver<D: Disk>(
+    disk: &Arc<D>,
+    saved: Cursors,
+    has_saved: bool,
+    cursors: &[Cursor],
+    durable: Seq,
+) -> Result<Saver<D>, OpenError> {
     let names = disk.names().map_err(failed("list the log's files"))?;
-    let mut saver = Saver { files: [None, None], saved, saved_at: 0, retry_at: None, trouble: None };
+    let mut saver: Saver<D> = Saver { files: [None, None], saved, saved_at: 0, retry_at: None, trouble: None };
     for (slot, name) in NAMES.iter().enumerate() {
         if names.iter().any(|known| known == name) {
             saver.files[slot] = Some(disk.open(name).map_err(failed("open the cursors"))?);
         }
+    }
+    // A process that was killed may have left its last cursors in the page cache alone, also because their sync failed.
+    // They are written once more, since segments are given up on their word; the other file holds the ones before.
+    let newest = 1 - saver.saved.next_slot();
+    if has_saved && let Some(file) = &mut saver.files[newest] {
+        let written = file.write_at(0, &saver.saved.encode()).and_then(|()| file.sync());
+        written.map_err(failed("save the cursors again"))?;
     }
     // The one that the next save overwrites is made first; the other is then the older of the two.
     while let Some(slot) = saver.files.iter().position(Option::is_none) {

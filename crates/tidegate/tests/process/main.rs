@@ -4,6 +4,7 @@
 #![cfg(all(feature = "program", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod child;
 mod durable;
 mod killed;
