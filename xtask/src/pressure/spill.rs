@@ -95,7 +95,7 @@ fn to_disk(ground: &Ground, records: u64, bytes: u64, outcome: &mut Outcome) -> 
     let begun = begin();
     sent_at_end(&mut sender)?;
     // What is counted as delivered to the stage that appends is durable.
-    let durable = || program.metric("tidegate_records_total", &["name=\"far.to_disk\"", "flow=\"output\""]);
+    let durable = || program.metric("tidegate_records_total", &["name=\"far.to_disk\"", "kind=\"sink\"", "flow=\"output\""]);
     let all = poll(Duration::from_secs(60), || durable() >= float(records) - 0.5);
     let rate = float(records) / begun.elapsed().as_secs_f64().max(1e-6);
     outcome.law(all, format!("{:.0} of {records} records are on disk, {} MiB", durable(), size_of(&data) >> 20));
