@@ -103,16 +103,19 @@ fn to_disk(ground: &Ground, records: u64, bytes: u64, outcome: &mut Outcome) -> 
     outcome.peak_rss_mib = program.peak_rss_mib()?;
     program.kill();
 
+    let (mut receiver, _) = ground.listener("receive", &[("listen", to.as_str())])?;
     let begun = begin();
     let mut program = ground.start_in("spill", &delay)?;
+    let comes = poll(RECOVERY, || seen(&mut receiver).is_ok_and(|seen| seen.records > 0));
     let recovery = begun.elapsed();
     let rss = program.peak_rss_mib()?;
     outcome.law(
-        recovery <= RECOVERY,
-        format!("started on it after SIGKILL within {:.2} s, with {rss:.1} MiB resident", recovery.as_secs_f64()),
+        comes,
+        format!(
+            "after SIGKILL the first of it came out {:.2} s after a start, with {rss:.1} MiB resident",
+            recovery.as_secs_f64()
+        ),
     );
-    let (mut receiver, _) = ground.listener("receive", &[("listen", to.as_str())])?;
-    let begun = begin();
     let last = super::ground::all_seen(&mut receiver, records)?;
     let caught_up = float(last.records) / begun.elapsed().as_secs_f64().max(1e-6);
     outcome.note(format!("caught up at {caught_up:.0} records/s"));
