@@ -77,13 +77,13 @@ fn repeats(book: &Book) -> (u64, Duration, Vec<(u64, Duration)>) {
         if known.is_sent_again {
             continue;
         }
-        // What happened last before it came again is why it did: it had been out by then for so long, or was under way
-        // and came out of what was left as well as anew.
-        let why = book.disturbed.iter().filter(|(from, _)| *from <= known.second).max();
-        let age = why.map(|(from, _)| from.saturating_sub(known.first));
-        match age.filter(|age| *age <= AGAIN) {
-            Some(age) if why.is_some_and(|(_, to)| known.first <= *to + AGAIN) => oldest = oldest.max(age),
-            Some(_) | None => unexcused.push((id, known.first)),
+        // It was under way when something happened, and came out of what was left as well as anew, however late; or it had
+        // been out for so long.
+        let was_offered = |(from, to): &&(Duration, Duration)| known.issued <= *to && *from <= known.second;
+        let ages = book.disturbed.iter().filter(was_offered).map(|(from, _)| from.saturating_sub(known.first));
+        match ages.min().filter(|age| *age <= AGAIN) {
+            Some(age) => oldest = oldest.max(age),
+            None => unexcused.push((id, known.first)),
         }
     }
     (twice, oldest, unexcused)
