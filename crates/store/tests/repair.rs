@@ -77,7 +77,7 @@ fn a_segment_of_another_version_is_set_aside_and_the_log_opens() {
     assert_eq!(names(&disk), before, "a dry run changes nothing");
     let repaired = repair(disk.clone(), "edge", false, 3 * SECOND).unwrap();
     assert_eq!(repaired.mends, dry.mends);
-    assert_eq!(repaired.mends[0], Mend::OtherVersion { file: victim.clone(), version: 9 });
+    assert!(repaired.mends.contains(&Mend::OtherVersion { file: victim.clone(), version: 9 }), "{:?}", repaired.mends);
     assert!(names(&disk).contains(&format!("{victim}.damaged")), "nothing is deleted");
     let found = read(&disk);
     assert!(found.len() > 20 && found.first() == Some(&5) && found.last() == Some(&39), "{found:?}");

@@ -407,6 +407,10 @@ async fn a_key_has_after_a_restart_what_it_had_left() {
         copy(&lived_in, &folder);
         drop(running.stop().await);
         assert_eq!(outside.with(|facts| facts.got.len()), 9);
+        // A run that is given nothing forgets nothing.
+        let (running, folder) = start(&outside, folder, config.clone());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(running.drain(Duration::from_secs(10)).await);
         outside.with(|facts| facts.end = ALL);
         let (running, _folder) = start(&outside, folder, config);
         ends(running).await;

@@ -10,10 +10,14 @@ pub(super) struct Known {
     pub(super) is_acked: bool,
     /// It was sent more than once, because nobody had answered.
     pub(super) is_sent_again: bool,
+    /// When it was offered first, since the book was begun.
+    pub(super) issued: Duration,
     /// How often it came out.
     pub(super) came: u16,
     /// When it came out first, since the book was begun.
     pub(super) first: Duration,
+    /// When it came out once more.
+    pub(super) second: Duration,
 }
 
 /// What sources and sinks note.
@@ -55,7 +59,8 @@ impl Book {
     /// Numbers for so many records.
     pub(super) fn issue(&mut self, count: u64) -> Range<u64> {
         let first = self.issued();
-        self.known.extend((0..count).map(|_| Known::default()));
+        let issued = self.time();
+        self.known.extend((0..count).map(|_| Known { issued, ..Known::default() }));
         first..first + count
     }
 
@@ -100,6 +105,9 @@ impl Book {
             return;
         };
         known.came = known.came.saturating_add(1);
+        if known.came == 2 {
+            known.second = time;
+        }
         if known.came > 1 {
             return;
         }

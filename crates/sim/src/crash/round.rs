@@ -259,7 +259,9 @@ impl Stage<'_> {
             self.ground.free()?;
         }
         self.sink.set(if self.round.fault == Fault::Slow { Mode::Slow } else { Mode::Open });
-        source.allow(MOST);
+        // What a raw source has lost never comes out.
+        let gone = if self.round.case.is_promised() { 0 } else { self.unsettled() };
+        source.allow(MOST + gone);
         let fresh = lock(&self.book).issued();
         let begun = now();
         let from = usize::try_from(fresh).unwrap_or(usize::MAX);

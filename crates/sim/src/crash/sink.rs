@@ -42,6 +42,8 @@ struct Shared {
     mode: AtomicU8,
     is_over: AtomicBool,
     requests: AtomicU64,
+    /// One connection over TCP is read at a time: what an older one had comes before what a newer one has.
+    turn: Mutex<()>,
 }
 
 impl Sink {
@@ -105,6 +107,7 @@ impl Shared {
             mode: AtomicU8::new(0),
             is_over: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            turn: Mutex::new(()),
         }
     }
 
@@ -161,6 +164,7 @@ impl Shared {
     fn follow_stream(&self, mut stream: TcpStream) {
         // Small, so that what is lost in it is little; what the kernel had is known to the judge.
         let _ = socket2::SockRef::from(&stream).set_recv_buffer_size(RECEIVE_BUFFER_BYTES / 2);
+        let _turn = lock(&self.turn);
         let (mut block, mut kept) = (vec![0; 32 << 10], 0);
         loop {
             match self.thawed() {

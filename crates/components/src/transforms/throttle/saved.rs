@@ -132,8 +132,10 @@ impl State for Desk {
         Ok(())
     }
 
+    /// Not before the step goes on with what was restored: it would be lost.
     fn is_changed(&self) -> bool {
-        self.lock().is_changed
+        let paper = self.lock();
+        paper.is_changed && paper.restored.is_none()
     }
 
     fn put_down(&self, now: Time, into: &mut Vec<u8>) {
@@ -164,6 +166,9 @@ impl<S: Levels> Saved<S> {
 
     fn copy(&mut self) {
         let mut paper = self.desk.lock();
+        if paper.restored.is_some() {
+            return;
+        }
         let Paper { levels, at, is_changed, bell, .. } = &mut *paper;
         levels.clear();
         self.step.levels(self.seen, &mut |key, tokens| levels.push((key, tokens)));
