@@ -18,4 +18,4 @@ mod shown;
 
 pub use limited::MAX_CONNECTIONS;
 pub use server::serve;
-pub use shown::{Reloaded, Shown, Tallies};
+pub use shown::{Reloaded, Shown, Tallies, Tell};

@@ -26,6 +26,7 @@ pub async fn serve(
     let routes = Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics_text))
+        .route("/ledger", get(ledger))
         .route("/health/live", get(live))
         .route("/health/progress", get(progress))
         .with_state(shown);
@@ -37,7 +38,7 @@ async fn index(State(shown): State<Shown>) -> String {
         Some(view) => format!("pipeline \"{}\"\n{}\n", view.name(), view.bottleneck()),
         None => "no pipeline is running\n".to_owned(),
     };
-    format!("{what}\n/metrics\n/health/live\n/health/progress\n")
+    format!("{what}\n/metrics\n/ledger\n/health/live\n/health/progress\n")
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
@@ -46,6 +47,13 @@ async fn metrics_text(State(shown): State<Shown>) -> Response {
         Err(error) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n")).into_response()
         }
+    }
+}
+
+async fn ledger(State(shown): State<Shown>) -> Response {
+    match shown.ledger() {
+        Some(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        None => (StatusCode::NOT_FOUND, "no ledger is kept; it needs a `data_dir`\n").into_response(),
     }
 }
 
@@ -66,6 +74,10 @@ async fn progress(State(shown): State<Shown>) -> Response {
             is_unhealthy |= trouble.needs_somebody(name);
             text.push_str(&format!("{}\n", trouble.about(name)));
         }
+    }
+    for (name, trouble) in view.checkpoint_troubles() {
+        is_unhealthy |= trouble.is_fault;
+        text.push_str(&format!("the checkpoint of \"{name}\": {}\n", trouble.words));
     }
     if is_unhealthy {
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();

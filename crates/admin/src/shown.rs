@@ -1,8 +1,9 @@
 //! [`Shown`]: the pipeline that is looked at now, and how often it was reloaded.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tidegate_runtime::View;
 
@@ -43,7 +44,12 @@ impl fmt::Debug for Tallies {
 pub struct Shown {
     scene: Arc<RwLock<Option<Scene>>>,
     reloads: Arc<[AtomicU64; Reloaded::ALL.len()]>,
+    ledger: Arc<RwLock<Option<Tell>>>,
+    address: Arc<OnceLock<SocketAddr>>,
 }
+
+/// Tells something of the pipeline that runs, as a text.
+pub type Tell = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A pipeline, and what its components count.
 type Scene = (Arc<View>, Tallies);
@@ -103,6 +109,29 @@ impl Shown {
     #[must_use]
     pub fn scene(&self) -> Option<(Arc<View>, Tallies)> {
         self.scene.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers at `/ledger` with what `tell` says, one JSON object, from now on; with nothing for `None`.
+    pub fn show_ledger(&self, tell: Option<Tell>) {
+        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = tell;
+    }
+
+    /// What is told at `/ledger` now.
+    #[must_use]
+    pub fn ledger(&self) -> Option<String> {
+        let tell = self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(tell())
+    }
+
+    /// Notes where it is shown; the first call counts.
+    pub fn set_address(&self, address: SocketAddr) {
+        let _first: Result<(), SocketAddr> = self.address.set(address);
+    }
+
+    /// Where it is shown, if anywhere.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
     }
 
     /// Counts a reload.

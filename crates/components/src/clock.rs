@@ -7,7 +7,8 @@ use tidegate_record::Timestamp;
 use crate::rehearsal;
 
 /// The time of day. Never used to wait or to measure.
-pub(crate) fn wall_time() -> Timestamp {
+#[must_use]
+pub fn wall_time() -> Timestamp {
     // tidy: allow(banned-calls): the envelope of a record says when it was read, in the time of day
     Timestamp::from(rehearsal::time_of_day(SystemTime::now()))
 }

@@ -80,6 +80,11 @@ pub trait TransformConfig: Config {
         Vec::new()
     }
 
+    /// What its state means for the records that go into it. `None`: nothing beyond what the sources and sinks say.
+    fn keeps(&self) -> Option<Keeps> {
+        None
+    }
+
     /// Whether it may refuse single records for good. `dead_letter` is for those; a transform that refuses none has no use
     /// for it.
     fn refuses_records(&self) -> bool {
@@ -179,6 +184,15 @@ impl BuiltTransform {
     pub fn holding(step: impl tidegate_runtime::Transform<Rows, Out = Rows>, holds: Weight) -> Self {
         Self::Step { step: Box::new(step), holds }
     }
+}
+
+/// What the state of a transform means for the records that go into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeps {
+    /// In words, to stand behind the name of the transform.
+    pub words: String,
+    /// Whether records that were acknowledged are lost with the process.
+    pub loses: bool,
 }
 
 /// What may become of records between a sender and its source.

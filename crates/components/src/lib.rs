@@ -4,6 +4,7 @@
 //! * [`contract`]: what a component is: its kind, its configuration, how it checks itself and starts.
 //! * [`wiring`]: how nodes with inputs become stages and edges.
 //! * [`buffers`], [`letters`]: buffers and dead letters on disk, looked at while nobody or somebody uses them; and replayed.
+//! * [`checkpoints`]: where the state of transforms is saved.
 //! * [`columns`]: what scheduling should know of records.
 //! * [`options`], [`value`]: options that several components share, and values with units.
 //! * [`rehearsal`]: what a rehearsal asks of the process: a testing aid.
@@ -14,6 +15,7 @@ pub mod contract;
 pub mod wiring;
 
 pub mod buffers;
+pub mod checkpoints;
 pub mod columns;
 pub mod letters;
 pub mod options;
@@ -31,6 +33,7 @@ pub mod sinks;
 pub mod sources;
 pub mod transforms;
 
+pub use self::clock::wall_time;
 use self::contract::{SinkKind, SourceKind, TransformKind};
 pub use tidegate_record::Rows;
 
@@ -50,6 +53,7 @@ pub static SOURCES: &[SourceKind] = &[
 pub static TRANSFORMS: &[TransformKind] = &[
     transforms::dedupe::KIND,
     transforms::filter::KIND,
+    transforms::reduce::KIND,
     transforms::remap::KIND,
     transforms::route::KIND,
     transforms::sample::KIND,

@@ -12,7 +12,7 @@ mod tls;
 
 pub use self::acknowledgements::{Acknowledgements, Healthcheck};
 pub use self::batch::Batch;
-pub use self::buffer::{Buffer, BufferType, WhenFull};
+pub use self::buffer::{Buffer, BufferType, WhenFull, Writes};
 pub use self::codec::{
     CharacterDelimited, Decoding, DecodingCodec, Encoding, EncodingCodec, Framing, FramingMethod, LengthDelimited,
     NewlineDelimited, SinkDelimiter, SinkFraming, SinkFramingMethod,

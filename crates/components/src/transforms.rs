@@ -2,6 +2,7 @@
 
 pub mod dedupe;
 pub mod filter;
+pub mod reduce;
 pub mod remap;
 pub mod route;
 pub mod sample;

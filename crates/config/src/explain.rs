@@ -5,6 +5,7 @@
 //! of the run. [`Explanation::to_text`] is for people, [`Explanation::to_json`] for tools.
 
 mod beyond;
+mod keeps;
 mod kernel;
 mod logs;
 mod pairs;
@@ -138,9 +139,11 @@ pub fn explain(plan: &Plan, wired: &Wired) -> Explanation {
     let left_out = plan.nodes.iter().enumerate().filter(|(at, _)| !used[*at]).map(|(_, node)| node.name.clone());
     let sheds = sheds::sheds(plan, &used);
     let logs = logs::logs(plan, &used);
+    let mut pairs = pairs::pairs(plan, &edges, &sheds, &logs);
+    keeps::add_to(&mut pairs, plan);
     Explanation {
         stages: stages(plan, wired),
-        pairs: pairs::pairs(plan, &edges, &sheds, &logs),
+        pairs,
         sheds,
         logs,
         edges,

@@ -7,7 +7,7 @@
 
 use tidegate_components::Rows;
 use tidegate_components::contract::BuildContext;
-use tidegate_components::wiring::{new_step, put_sink};
+use tidegate_components::wiring::{comes_one_way, new_step, put_sink};
 use tidegate_flow::StageKind;
 use tidegate_runtime::{NewStep, PipelineBuilder, ReplaceError, Running};
 
@@ -184,7 +184,9 @@ pub fn prepare(running: &Running, plan: &Plan, swap: &Swap, cx: &BuildContext) -
         let made = if is_sink {
             put_sink(&prepared.builder, part, cx)
         } else {
-            new_step(part, cx).map(|step| prepared.steps.push(step))
+            let inputs: Vec<Vec<usize>> =
+                plan.nodes.iter().map(|node| node.inputs.iter().map(|input| input.from).collect()).collect();
+            new_step(part, &cx.clone().one_way(comes_one_way(&inputs, at))).map(|step| prepared.steps.push(step))
         };
         if let Err(error) = made {
             problems.push(wire::refused(plan, error));

@@ -10,6 +10,7 @@ use tidegate_flow::{
     Weight,
 };
 
+use crate::beside::Beside;
 use crate::clock::edge_clock;
 use crate::edge::EdgeClock;
 use crate::handover::{Handover, Relief};
@@ -111,6 +112,8 @@ pub struct StageContext {
     pub(crate) consumer_is_idle: bool,
     /// Asks the stage to make way for its next life.
     pub(crate) relief: Relief,
+    /// Work beside the stages.
+    pub(crate) beside: Beside,
 }
 
 impl Drop for StageContext {
@@ -140,6 +143,13 @@ impl StageContext {
             flows.held -= lost;
         });
         self.relief.leave(left);
+    }
+
+    /// Whether the input of the stage ends because the pipeline was told to stop, or because another component takes the
+    /// stage's place: what is in a checkpoint need not be emitted then, because somebody goes on with it.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.beside.is_stopping() || self.relief.is_asked()
     }
 
     /// The time, read once when the stage's task was polled.

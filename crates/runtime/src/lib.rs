@@ -4,8 +4,10 @@
 //! [`stage`] (one loop for every stage), [`egress`] (where it leaves), [`settle`] (acks go back), [`drain`] (how it
 //! stops), [`clock`] (time accounting).
 
+mod beside;
 pub mod blocking;
 pub mod calls;
+pub mod checkpoint;
 pub mod clock;
 pub mod context;
 pub mod dead_letter;

@@ -14,10 +14,11 @@ use tidegate_flow::{
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::beside::Beside;
 use crate::build::{Places, SettleFuture, StageFuture};
 use crate::clock::{Clock, Timed};
 use crate::drain::KillSwitch;
-use crate::durable::LogView;
+use crate::durable::{LogTrouble, LogView};
 use crate::edge::EdgeHandle;
 use crate::egress::SinkRefusals;
 use crate::ingress::Companion;
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) holdings: Holdings,
     pub(crate) kill: KillSwitch,
     pub(crate) logs: Vec<(Arc<str>, LogView)>,
+    pub(crate) beside: Beside,
     pub(crate) stall_after: Duration,
     pub(crate) watch_every: Duration,
     /// Told when a sink was refused, or accepts again.
@@ -223,6 +225,7 @@ impl Running {
             drop(settler.await);
             self.settlers.pop();
         }
+        self.view.parts.beside.done().await;
     }
 
     /// Ends every stage, and lets the sources hear of it; neither for longer than the grace.
@@ -238,6 +241,7 @@ impl Running {
         drop(tokio::time::timeout(GRACE, aborted).await);
         if tokio::time::timeout(GRACE, self.tell()).await.is_err() {
             self.settlers.iter().for_each(JoinHandle::abort);
+            self.view.parts.beside.abort();
         }
     }
 
@@ -343,6 +347,12 @@ impl View {
     #[must_use]
     pub fn logs(&self) -> &[(Arc<str>, LogView)] {
         &self.parts.logs
+    }
+
+    /// The checkpoints that cannot be read or saved now, by component, and why. They go on by themselves.
+    #[must_use]
+    pub fn checkpoint_troubles(&self) -> Vec<(Arc<str>, LogTrouble)> {
+        self.parts.beside.troubles()
     }
 
     /// The time since the pipeline started.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_flow::{Bytes, EdgeSpec, Items, Meta, Nack, Outcome, Settled, Weight, kib, mib};
-use tidegate_runtime::durable::{LogOptions, LogSource, LogSpec, LogView, SyncPolicy};
+use tidegate_runtime::durable::{LogOptions, LogSource, LogSpec, LogView, SyncPolicy, WritePolicy};
 use tidegate_runtime::testkit::{assert_balanced, balanced};
 use tidegate_runtime::{
     Accepted, Pipeline, PipelineBuilder, PipelineEnd, Running, Sink, SinkOptions, SinkPolicy, SourceOptions, sink,
@@ -19,10 +19,9 @@ use tokio::sync::watch;
 
 type Texts = Items<String>;
 
-/// Goes on by ten seconds each time it is looked at, so that whatever waits for a time is due.
+/// A clock with which whatever waits for a time is due.
 fn wall() -> impl Fn() -> u64 + Send + Sync {
-    let now = AtomicU64::new(1_000_000_000_000);
-    move || now.fetch_add(10_000_000_000, Ordering::Relaxed)
+    steady(&Arc::new(AtomicU64::new(FAST)))
 }
 
 /// Small segments, so that a few batches fill several.
@@ -34,14 +33,46 @@ fn options() -> LogOptions {
         .save_every(Duration::ZERO)
 }
 
+/// The same, and what downstream takes in time is not written.
+fn passing() -> LogOptions {
+    options().write(WritePolicy::UnderPressure { batches: 32, wait: Duration::from_millis(20) })
+}
+
+/// Goes on by `step` nanoseconds each time it is looked at.
+fn steady(step: &Arc<AtomicU64>) -> impl Fn() -> u64 + Send + Sync + use<> {
+    let (now, step) = (AtomicU64::new(1_000_000_000_000), Arc::clone(step));
+    move || now.fetch_add(step.load(Ordering::Relaxed), Ordering::Relaxed)
+}
+
+/// A step of [`steady`] with which little time passes.
+const SLOW: u64 = 10_000;
+/// One with which whatever waits for a time is due.
+const FAST: u64 = 10_000_000_000;
+
 /// A pipeline from `from` over a log on `disk` to `to`, with batches of four records.
 fn pipeline<S, T>(disk: &SimulatedDisk, options: LogOptions, drops: bool, from: S, to: T) -> (Running, LogView)
 where
     S: tidegate_runtime::Source<Payload = Texts>,
     T: Sink<Texts>,
 {
+    let step = if options.writes_under_pressure() { SLOW } else { FAST };
+    pipeline_at(disk, options, drops, (from, to), &Arc::new(AtomicU64::new(step)))
+}
+
+fn pipeline_at<S, T>(
+    disk: &SimulatedDisk,
+    options: LogOptions,
+    drops: bool,
+    (from, to): (S, T),
+    step: &Arc<AtomicU64>,
+) -> (Running, LogView)
+where
+    S: tidegate_runtime::Source<Payload = Texts>,
+    T: Sink<Texts>,
+{
     let disk = disk.clone();
-    let ends = LogSpec::new(move || Ok(disk.clone()), options, wall()).drop_oldest(drops).ends::<Texts>();
+    let spec = LogSpec::new(move || Ok(disk.clone()), options, steady(step));
+    let ends = spec.drop_oldest(drops).ends::<Texts>();
     let builder: PipelineBuilder = Pipeline::builder("durable").budget(mib(16)).batch(Weight::new(4, kib(64).get()));
     builder.boxed_source("in", from).edge(EdgeSpec::new("before")).sink_pool(
         "to_disk",
@@ -153,15 +184,16 @@ async fn what_goes_in_comes_out_in_order_and_the_log_is_empty_then() {
 #[tokio::test]
 async fn what_was_acked_survives_a_power_cut() {
     let mut acked_in_all = 0;
-    for seed in 0..60 {
+    for (seed, options) in (0..60).flat_map(|seed| [(seed, options()), (seed, passing())]) {
         let disk = SimulatedDisk::new(seed);
         disk.plan(5 + seed * 3, Fault::Power);
         let (from, mut acked) = numbered(400);
         let out = Out::new();
+        let step = Arc::new(AtomicU64::new(if options.writes_under_pressure() { SLOW } else { FAST }));
         let (running, view) = if seed % 2 == 0 {
-            pipeline(&disk, options(), false, from, out.clone())
+            pipeline_at(&disk, options.clone(), false, (from, out.clone()), &step)
         } else {
-            pipeline(&disk, options(), false, from, Shut)
+            pipeline_at(&disk, options.clone(), false, (from, Shut), &step)
         };
         // Until the power is gone, or so much was acked that it never will be.
         let ends = async {
@@ -170,13 +202,14 @@ async fn what_was_acked_survives_a_power_cut() {
             }
         };
         ends.await;
+        step.store(FAST, Ordering::Relaxed);
         running.stop().await;
         let acked = *acked.borrow();
         acked_in_all += acked;
         disk.crash();
         disk.mend();
         let before: BTreeSet<u64> = out.seen().into_iter().collect();
-        let (running, _) = pipeline(&disk, options(), false, source::iter(texts(0)), out.clone());
+        let (running, _) = pipeline(&disk, options, false, source::iter(texts(0)), out.clone());
         balanced(running.wait().await);
         let all: BTreeSet<u64> = out.seen().into_iter().collect();
         let lost: Vec<u64> = (0..acked).filter(|number| !all.contains(number)).collect();
@@ -185,6 +218,66 @@ async fn what_was_acked_survives_a_power_cut() {
         assert!(after.is_sorted(), "seed {seed}: the order is kept: {after:?}");
     }
     assert!(acked_in_all > 1_000, "the test must reach something: {acked_in_all}");
+}
+
+/// Downstream keeps up, stops, and keeps up again: records pass in memory, go over the disk, and pass again, in one order.
+#[tokio::test]
+async fn a_log_that_writes_under_pressure_does_and_keeps_the_order() {
+    let gate = watch::Sender::new(true);
+    let out = Gated { out: Out::new(), gate: gate.subscribe() };
+    let seen = out.out.clone();
+    let (given, from) = tokio::sync::mpsc::channel(64);
+    let from = futures_util::stream::unfold(from, |mut from| async { from.recv().await.map(|text| (text, from)) });
+    let disk = SimulatedDisk::new(10);
+    let (running, view) = pipeline(&disk, passing(), false, source::stream(from), out);
+    let mut texts = texts(3_000);
+    let mut count = seen.count.subscribe();
+    for until in 1..=200 {
+        given.send(texts.next().unwrap()).await.unwrap();
+        count.wait_for(|count| *count == until).await.unwrap();
+    }
+    let counts = view.counts();
+    assert!(counts.written == 0 && counts.passed >= 199, "downstream keeps up: {counts:?}");
+    gate.send_replace(false);
+    for _ in 200..2_000 {
+        given.send(texts.next().unwrap()).await.unwrap();
+    }
+    while view.counts().written < 1_000 {
+        tokio::task::yield_now().await;
+    }
+    gate.send_replace(true);
+    count.wait_for(|count| *count == 2_000).await.unwrap();
+    while view.waiting_records() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let written = view.counts().written;
+    for until in 2_001..=3_000 {
+        given.send(texts.next().unwrap()).await.unwrap();
+        count.wait_for(|count| *count == until).await.unwrap();
+    }
+    assert!(view.counts().written < written + 100, "calm again: {:?}", view.counts());
+    drop(given);
+    balanced(running.wait().await);
+    assert_eq!(seen.seen(), (0..3_000).collect::<Vec<_>>());
+    let counts = view.counts();
+    assert_eq!((counts.written + counts.passed, counts.damaged), (3_000, 0), "{counts:?}");
+    let again = Out::new();
+    let (running, _) = pipeline(&disk, passing(), false, source::iter(texts), again.clone());
+    balanced(running.wait().await);
+    assert_eq!(again.seen(), [], "all of it was settled, and that was saved");
+}
+
+/// A sink before a gate.
+struct Gated {
+    out: Out,
+    gate: watch::Receiver<bool>,
+}
+
+impl Sink<Texts> for Gated {
+    async fn deliver(&mut self, payload: &mut Texts, meta: &Meta) -> Result<Accepted, Nack> {
+        drop(self.gate.wait_for(|is_open| *is_open).await);
+        self.out.deliver(payload, meta).await
+    }
 }
 
 #[tokio::test]
@@ -291,7 +384,7 @@ async fn a_thread_that_panics_fails_the_pipeline() {
 }
 
 /// Records far larger than usual over a budget that has room for a few of them: they come out as they went in.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_order_is_kept_also_while_memory_is_short() {
     let sizes = |number: u64| if number % 7 == 3 { 220_000 } else { 100 };
     let texts = (0..400_u64).map(move |number| format!("record {number:06} {}", "x".repeat(sizes(number))));
@@ -310,7 +403,7 @@ async fn the_order_is_kept_also_while_memory_is_short() {
     builder.boxed_source("from_disk", reading).edge(EdgeSpec::new("behind")).sink("out", out.clone());
     let running = builder.build().unwrap().start();
     let view = running.view();
-    let Ok(report) = tokio::time::timeout(Duration::from_secs(3_600), running.wait()).await else {
+    let Ok(report) = tokio::time::timeout(Duration::from_secs(30), running.wait()).await else {
         panic!("stuck at {} records: {}", out.seen().len(), view.bottleneck())
     };
     assert_eq!(report.end, PipelineEnd::Completed);

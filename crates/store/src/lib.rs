@@ -18,7 +18,10 @@
 //! whatever was not synced.
 //!
 //! The bytes on the disk are described in [`frame`], [`segment`] and [`cursor`].
+//!
+//! Beside the log there is the [`checkpoint`]: state in one file that is replaced whole.
 
+pub mod checkpoint;
 pub mod cursor;
 pub mod disk;
 pub mod frame;
@@ -28,6 +31,7 @@ pub mod repair;
 pub mod segment;
 mod survey;
 
+pub use checkpoint::{Checkpoint, Found};
 pub use disk::{Disk, DiskFile, Fault, RealDisk, SimulatedDisk};
 pub use log::{
     Appender, Committer, Counts, Entry, Health, Log, LogOptions, Next, OpenError, Read, Reader, Recovered, Refused,

@@ -39,7 +39,8 @@ pub struct SegmentSurvey {
     pub number: u64,
     /// Bytes of its file.
     pub size: u64,
-    /// The version that it has, where that is none that this program reads; nothing else of it is known then.
+    /// The version that it has, where that is none that this program reads; all that is known of it then is how many
+    /// records are missing in its place.
     pub unknown_version: Option<u16>,
     /// Whether its header is damaged; its frames are read all the same.
     pub damaged_header: bool,
@@ -217,9 +218,6 @@ impl Survey {
 
     /// A segment ends where the next one begins; what is missing before that had been durable.
     fn find_gaps(&mut self, missing: &[Missing]) {
-        // Of a segment of another version nothing is known: it is a gap of the one before.
-        let known = |segment: &&SegmentSurvey| segment.unknown_version.is_none();
-        let firsts: Vec<Seq> = self.segments.iter().filter(known).map(|segment| segment.first).collect();
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
         let settled = self.settled();
         // What is damaged below that nobody will read.
@@ -228,11 +226,19 @@ impl Survey {
                 segment.damaged += records.end.saturating_sub(records.start.max(settled));
             }
         }
-        let segments = self.segments.iter_mut().filter(|segment| segment.unknown_version.is_none());
-        for (at, segment) in segments.enumerate() {
-            // A later segment may hold the same records anew, where this one was left because the disk had failed.
-            let next = firsts.get(at + 1).copied().unwrap_or(durable).max(settled);
+        // A later segment may hold the same records anew, where this one was left because the disk had failed.
+        let mut next = durable;
+        for at in (0..self.segments.len()).rev() {
+            let is_unknown = self.segments[at].unknown_version.is_some();
+            let mut known = self.segments[..at].iter().rev().filter(|before| before.unknown_version.is_none());
+            let before = known.next().map_or(0, |before| before.end);
+            let segment = &mut self.segments[at];
+            if is_unknown {
+                // All that is known of it is what is missing between its neighbours.
+                (segment.first, segment.end) = (before.min(next), before.min(next));
+            }
             segment.damaged += next.saturating_sub(segment.end.max(settled));
+            next = segment.first;
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well; 1 the pipeline or a test failed; 2 the command line or a pipeline file is wrong.
 
+mod audit;
 mod buffer;
 mod buffers;
 mod check;
@@ -11,6 +12,7 @@ mod dlq;
 mod draining;
 mod explain;
 mod graph;
+mod ledger;
 mod list;
 mod logs;
 mod plans;
@@ -52,6 +54,7 @@ enum Verb {
     Schema(schema::Schema),
     List(list::List),
     Demo(demo::Demo),
+    Audit(audit::AuditArgs),
     Buffer(buffer::Buffer),
     Dlq(dlq::Dlq),
 }
@@ -88,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Schema(schema) => schema.run(),
         Verb::List(list) => list.run(),
         Verb::Demo(demo) => demo.run(),
+        Verb::Audit(audit) => audit.run(),
         Verb::Buffer(buffer) => buffer.run(),
         Verb::Dlq(dlq) => dlq.run(),
     };

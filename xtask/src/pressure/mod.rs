@@ -59,14 +59,14 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill_file_file", line: "kill -9 in the middle of file -> file", run: killed::file_to_file },
     Scenario { name: "kill_http_http", line: "kill -9 in the middle of HTTP -> HTTP", run: killed::http_to_http },
     Scenario {
-        name: "spill",
-        line: "a sink that is down while its buffer on disk takes 2 GiB, a kill, a start, and a sink that catches up",
-        run: spill::run,
-    },
-    Scenario {
         name: "poison",
         line: "an HTTP receiver that answers 400 to one record in 1,000, and to whatever comes with it",
         run: poison::run,
+    },
+    Scenario {
+        name: "spill",
+        line: "a sink that is down while its buffer on disk takes 2 GiB, a kill, a start, and a sink that catches up",
+        run: spill::run,
     },
     Scenario { name: "footprint", line: "what the process takes beside its budget, part by part", run: footprint::run },
 ];

@@ -26,6 +26,9 @@ pub struct BuildContext {
     /// Whether what is built will run: then folders of data are locked, so that no other process works with them. Not so
     /// where a plan is only looked at.
     pub runs: bool,
+    /// Whether the records of a source come to the node that is being built one way alone. Otherwise two with one id may
+    /// be different records.
+    pub one_way: bool,
 }
 
 impl BuildContext {
@@ -40,6 +43,7 @@ impl BuildContext {
             letters: None,
             meters: Meters::default(),
             runs: false,
+            one_way: false,
         }
     }
 
@@ -47,6 +51,13 @@ impl BuildContext {
     #[must_use]
     pub fn for_node(&self, node: &Arc<str>) -> Self {
         Self { node: Arc::clone(node), ..self.clone() }
+    }
+
+    /// For a node to which records come one way alone, or not.
+    #[must_use]
+    pub const fn one_way(mut self, one_way: bool) -> Self {
+        self.one_way = one_way;
+        self
     }
 
     /// With this name of the machine.

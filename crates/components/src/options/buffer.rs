@@ -1,5 +1,7 @@
 //! [`Buffer`]: how much may wait before a component, and what happens when it is full.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::queue::SampleRate;
@@ -31,6 +33,21 @@ pub struct Buffer {
     /// On disk: when what was taken is made durable. Default: `every 5ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fsync: Option<Fsync>,
+    /// On disk: what is written. Default: `always`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Writes>,
+}
+
+/// What a buffer on disk writes.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Writes {
+    /// Everything: a record is acknowledged when it is on disk, however fast the sink is.
+    #[default]
+    Always,
+    /// What the sink does not take in time: as long as it keeps up, records pass in memory, and are acknowledged when it has
+    /// accepted them. Writing begins when 1 MiB or 32 batches wait, or a record has waited for a second.
+    UnderPressure,
 }
 
 /// Where a buffer is.
@@ -74,6 +91,9 @@ const USUAL_BYTES: Bytes = kib(256);
 /// sync and one each 5 ms it is good for some 300 MiB/s.
 const LOG_MEMORY: Bytes = mib(2);
 
+/// How long a record may wait unwritten, and its sender for an answer, where the sink has stopped.
+const UNWRITTEN_WAIT: Duration = Duration::from_secs(1);
+
 impl Buffer {
     /// The edge of this name that the buffer describes, for at most so many producers.
     #[must_use]
@@ -107,6 +127,12 @@ impl Buffer {
         Self { when_full, ..Self::default() }
     }
 
+    /// How long a record may wait in memory, where not everything is written.
+    #[must_use]
+    pub fn unwritten_wait(&self) -> Option<Duration> {
+        (self.write == Some(Writes::UnderPressure)).then_some(UNWRITTEN_WAIT)
+    }
+
     /// The log of a buffer on disk.
     #[must_use]
     pub fn log(&self) -> LogOptions {
@@ -132,7 +158,9 @@ impl Buffer {
     }
 
     fn check_in_memory(&self, at: &mut Check<'_>) {
-        for (key, given) in [("max_age", self.max_age.is_some()), ("fsync", self.fsync.is_some())] {
+        let keys =
+            [("max_age", self.max_age.is_some()), ("fsync", self.fsync.is_some()), ("write", self.write.is_some())];
+        for (key, given) in keys {
             if given {
                 at.refuse(key, "is for buffers on disk").help("remove it, or write `type: disk`");
             }
@@ -193,6 +221,14 @@ mod tests {
         assert_eq!((sized.window.bytes, sized.window.records.get()), (mib(16), 1 << 18));
         assert_eq!(sized.when_full, OnFull::DropOldest);
         assert!(sized.validate().is_ok());
+    }
+
+    #[test]
+    fn only_a_buffer_that_writes_under_pressure_lets_records_wait_unwritten() {
+        let wait = |json| serde_json::from_str::<Buffer>(json).unwrap().unwritten_wait();
+        assert_eq!(wait(r#"{"type": "disk"}"#), None);
+        assert_eq!(wait(r#"{"type": "disk", "write": "always"}"#), None);
+        assert_eq!(wait(r#"{"type": "disk", "write": "under_pressure"}"#), Some(UNWRITTEN_WAIT));
     }
 
     #[test]

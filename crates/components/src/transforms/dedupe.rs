@@ -7,8 +7,10 @@
 //!   kind is on its way, a repetition does not pass, and ends when that does and as that does: a source is not told that
 //!   a record is safe because its like is under way. Where the first was refused for now, so is the repetition, and the
 //!   next one passes. In the counters of this stage it is filtered in any case.
-//! * **Completes** with its input; what was seen is forgotten with the process.
-//! * **Fails** never.
+//! * **Completes** with its input; what was seen is forgotten with the process, unless `checkpoint` says how often it is
+//!   saved. Then a record that was settled before the last checkpoint does not pass again after a restart, and one that was
+//!   settled after it may: when the process is killed, not when it is told to stop.
+//! * **Fails** when its checkpoint has more than `cache.num_events` records.
 //!
 //! With `by: id`, records are known by the ids that their sources gave them and not by what they say: so what is sent or read
 //! again is told from what is only equal. A record without an id passes (`records_without_id`).
@@ -18,30 +20,34 @@
 
 mod seen;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
 use tidegate_record::{Path, RecordId, Row, json};
+use tidegate_runtime::stage::Ended;
 use tidegate_runtime::{StageContext, Step, Transform};
 
-use self::seen::Seen;
+use self::seen::{FORM, Seen};
 use super::edits::{Decision, Edits, before};
 use crate::Rows;
+use crate::checkpoints::{Gate, Place, check_period};
 use crate::contract::page::page;
 use crate::contract::{
-    BuildContext, BuiltTransform, Check, Counter, Ignored, StartError, TransformConfig, TransformKind,
+    BuildContext, BuiltTransform, Check, Counter, Ignored, Keeps, StartError, TransformConfig, TransformKind,
 };
+use crate::value::Period;
 
 /// The entry in the list of transforms.
 pub const KIND: TransformKind = TransformKind::of::<Dedupe>(
     "dedupe",
     "Passes on records that differ from those before them.",
-    "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\n",
+    "type: dedupe\nfields:\n  match: [id]\ncache:\n  num_events: 5000\ncheckpoint: 1s\n",
 )
 .page(page!("dedupe.rs"))
-.counts(&["records_without_id"])
+.counts(&["records_without_id", "checkpoint_failures", "checkpoints_set_aside"])
 .lacks(&[Ignored { key: "time_settings", why: "records are remembered by number: `cache.num_events`" }]);
 
 /// Passes on records that differ from those before them.
@@ -54,6 +60,10 @@ pub struct Dedupe {
     pub fields: Fields,
     /// How much is remembered.
     pub cache: Cache,
+    /// How often what is remembered is saved, in `data_dir`, to be known after a restart. From 10 ms to 1 h. Default: it is
+    /// not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Period>,
 }
 
 /// By what records are known.
@@ -138,17 +148,36 @@ impl TransformConfig for Dedupe {
         if !(1..=MOST_EVENTS).contains(&self.cache.num_events) {
             at.refuse("cache.num_events", format!("{} is not from 1 to {MOST_EVENTS}", self.cache.num_events));
         }
+        if let Some(period) = self.checkpoint {
+            check_period(period, at);
+        }
+    }
+
+    fn keeps(&self) -> Option<Keeps> {
+        let period = self.checkpoint?;
+        let words = format!(
+            "repetitions of what was settled up to {period} before a crash, and the time of one save more, do not come \
+             again"
+        );
+        Some(Keeps { words, loses: false })
     }
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         let compared = self.compared().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let capacity = self.cache.num_events.clamp(1, MOST_EVENTS) as usize;
         // Tables double, so that up to twice the keys are allocated.
-        let bytes = Bytes::from(2 * capacity * Seen::KEY_BYTES);
+        let memory = Bytes::from(2 * capacity * Seen::KEY_BYTES);
+        let print = format!("{:?} {:?}", self.by, self.fields);
+        let most = Bytes::from(Seen::saved_bytes(capacity, &print));
+        let place = Place::of(cx);
+        // Where it is saved: a copy, to be written.
+        let bytes = if self.checkpoint.is_some() { memory + most } else { memory };
         let step = DedupeStep {
             compared,
-            seen: Seen::new(capacity),
-            hashers: [RandomState::new(), RandomState::new()],
+            seen: Seen::new(capacity, print),
+            saving: self.checkpoint.filter(|_| cx.runs).map(|period| (place, most, period)),
+            gate: Gate::default(),
+            node: Arc::clone(&cx.node),
             text: Vec::new(),
             marks: Vec::new(),
             edits: Edits::default(),
@@ -160,12 +189,15 @@ impl TransformConfig for Dedupe {
     }
 }
 
-/// Records are known by a hash of 128 bits with a key of this process: of 10^12 different records, two have one hash with
+/// Records are known by a hash of 128 bits with keys that were drawn: of 10^12 different records, two have one hash with
 /// a probability of 10^-15.
 struct DedupeStep {
     compared: Compared,
     seen: Seen,
-    hashers: [RandomState; 2],
+    /// Where it is saved, until it is opened.
+    saving: Option<(Place, Bytes, Period)>,
+    gate: Gate,
+    node: Arc<str>,
     text: Vec<u8>,
     /// Those of the rows of a batch; `None` for a row that panicked.
     marks: Vec<Option<u128>>,
@@ -191,7 +223,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) -> bool {
         }
         Compared::These(paths) => paths.iter().for_each(|path| match row.get(path) {
             None => text.push(b'-'),
-            Some(value) => put(&value, text),
+            Some(value) => put_value(&value, text),
         }),
         Compared::AllBut(ignored) => {
             // Members in the order of their names, so that the same record written otherwise is the same.
@@ -209,8 +241,8 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) -> bool {
                 json::members(&whole).map(|(key, value)| (key, &whole[value])).collect();
             members.sort_unstable();
             for (key, value) in members {
-                put(key, text);
-                put(value, text);
+                put_value(key, text);
+                put_value(value, text);
             }
         }
     }
@@ -218,7 +250,7 @@ fn describe(row: Row<'_>, compared: &Compared, text: &mut Vec<u8>) -> bool {
 }
 
 /// Appends a value: strings decoded, so that escapes do not matter.
-fn put(value: &[u8], text: &mut Vec<u8>) {
+pub(super) fn put_value(value: &[u8], text: &mut Vec<u8>) {
     let is_string = json::kind(value) == json::Kind::String;
     let decoded = if is_string { json::unquote(value) } else { value.into() };
     text.push(if is_string { b's' } else { b'v' });
@@ -232,17 +264,44 @@ impl Transform<Rows> for DedupeStep {
     fn open(&mut self, cx: &StageContext) {
         // The plan has reserved it.
         self.lease = cx.held().try_lease(self.holds).unwrap_or_default();
+        if let Some((place, most, period)) = self.saving.take() {
+            let keeper = place.spec(FORM, most, period).keep(&self.node, Arc::new(self.seen.clone()), cx);
+            self.seen.set_bell(keeper.bell());
+            self.gate = Gate::of(keeper);
+        }
     }
 
-    fn process(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
-        let Self { compared, seen, hashers, text, marks, edits, without_id, .. } = self;
+    fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        self.gate.hold(input);
+        self.resume(out, cx)
+    }
+
+    fn resume(&mut self, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
+        match self.gate.pass() {
+            Ok(Some(input)) => {
+                self.sort(input, out, cx);
+                Step::Done
+            }
+            Ok(None) => Step::Done,
+            Err(step) => step,
+        }
+    }
+
+    fn poll_side(&mut self, task: &mut Context<'_>, _cx: &mut StageContext) -> Poll<Result<(), Ended>> {
+        self.gate.poll_side(task)
+    }
+}
+
+impl DedupeStep {
+    fn sort(&mut self, mut input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &StageContext) {
+        let Self { compared, seen, text, marks, edits, without_id, .. } = self;
+        let hasher = seen.hasher();
         marks.clear();
         edits.decide(&input.payload, |row| {
             marks.push(None);
             let known = describe(row, compared, text);
-            let [high, low] = hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(&*text)));
             if let Some(mark) = marks.last_mut() {
-                *mark = Some(if known { Seen::mark(high << 64 | low) } else { Seen::NO_MARK });
+                *mark = Some(if known { Seen::mark(hasher.hash(text).as_u128()) } else { Seen::NO_MARK });
             }
             without_id.add(u64::from(!known));
             Decision::Keep
@@ -260,7 +319,6 @@ impl Transform<Rows> for DedupeStep {
         if let (Some(batch), Some(witness)) = (out, sorted.witness(seen)) {
             batch.ticket = std::mem::take(&mut batch.ticket).witnessed(&witness);
         }
-        Step::Done
     }
 }
 

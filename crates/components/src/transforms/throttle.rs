@@ -5,24 +5,29 @@
 //!   key, up to 4096 records or 1 MiB wait while those of other keys pass; when it is full, all keys wait.
 //! * **Sheds** what is over the rate with `when_over: shed`, which is what Vector does, counted with the reason `throttle`.
 //! * **Settles** what was shed as shed.
-//! * **Completes** with its input, when what waits has passed.
-//! * **Fails** never.
+//! * **Completes** with its input, when what waits has passed. What each key has left is forgotten with the process, unless
+//!   `checkpoint` says how often it is saved; then the tokens that came meanwhile are added at the next start.
+//! * **Fails** where its checkpoint is larger than one of 10 000 keys.
 
 mod paced;
+mod saved;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Weight};
+use siphasher::sip::SipHasher13;
+use tidegate_flow::{Batch, Bytes, Lease, Records, ShedReason, Time, Weight};
 use tidegate_record::Row;
 use tidegate_runtime::ops::{Cost, KeyedBuckets, MAX_KEYS, Throttle as Pace};
 use tidegate_runtime::{OverRate, StageContext, Step, ThrottleSpec, Transform};
 
 use self::paced::Paced;
-use super::condition::{Asked, COUNTED, ConditionText, counter};
+use self::saved::{Levels, Saving};
+use super::condition::{Asked, ConditionText, counter};
 use super::edits::{Decision, Edits};
 use crate::Rows;
+use crate::checkpoints::check_period;
 use crate::contract::page::page;
 use crate::contract::{BuildContext, BuiltTransform, Check, Ignored, Shed, StartError, TransformConfig, TransformKind};
 use crate::template::{RowClock, Template, Zone};
@@ -36,7 +41,7 @@ pub const KIND: TransformKind = TransformKind::of::<Throttle>(
 )
 .page(page!("throttle.rs"))
 .ignores(&[Ignored { key: "internal_metrics", why: "what is shed is counted by transform, not by key" }])
-.counts(COUNTED);
+.counts(&["conditions_failed", "checkpoint_failures", "checkpoints_set_aside"]);
 
 /// Lets records pass at a rate; what is over it waits or is shed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +62,10 @@ pub struct Throttle {
     /// What happens to records that are over the rate. Default: `shed`.
     #[serde(default)]
     pub when_over: WhenOver,
+    /// How often it is saved what each key has left, in `data_dir`, to go on with it after a restart. From 10 ms to 1 h.
+    /// Default: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Period>,
 }
 
 /// What happens to records that are over the rate.
@@ -98,6 +107,9 @@ impl TransformConfig for Throttle {
         if let Some(exclude) = &self.exclude {
             exclude.check("exclude", at);
         }
+        if let Some(period) = self.checkpoint {
+            check_period(period, at);
+        }
     }
 
     fn sheds(&self) -> Vec<Shed> {
@@ -110,6 +122,7 @@ impl TransformConfig for Throttle {
 
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
         drop(counter(cx));
+        let saving = Saving::of(self.checkpoint, cx);
         let (rate, burst) = self.rate();
         if !(rate.is_finite() && rate > 0.0) {
             return Err(StartError::new("a throttle needs a threshold and a window above zero"));
@@ -118,8 +131,8 @@ impl TransformConfig for Throttle {
         if let Some(key) = self.key()? {
             let (buckets, keys) = (KeyedBuckets::new(rate, burst, MAX_KEYS), Keys::new(key, exclude));
             return Ok(match self.when_over {
-                WhenOver::Shape => BuiltTransform::holding(Paced::new(buckets, keys), Paced::holds()),
-                WhenOver::Shed => BuiltTransform::holding(ByKey::new(buckets, keys), ByKey::holds()),
+                WhenOver::Shape => saving.around(Paced::new(buckets, keys), Paced::holds(), MAX_KEYS),
+                WhenOver::Shed => saving.around(ByKey::new(buckets, keys), ByKey::holds(), MAX_KEYS),
             });
         }
         let (over, waiting) = match self.when_over {
@@ -127,7 +140,7 @@ impl TransformConfig for Throttle {
             WhenOver::Shed => (OverRate::Enforce, Weight::ZERO),
         };
         let spec = ThrottleSpec { over, ..ThrottleSpec::shape(rate).burst(burst) };
-        Ok(BuiltTransform::holding(Pace::new(spec, Counted { exclude }), waiting))
+        Ok(saving.around(Pace::new(spec, Counted { exclude }), waiting, 1))
     }
 }
 
@@ -156,6 +169,29 @@ struct ByKey {
     lease: Lease,
 }
 
+/// The hash of records that lack the field.
+const NO_KEY: u64 = 0;
+
+impl Levels for ByKey {
+    fn levels(&mut self, now: Time, each: &mut dyn FnMut(u64, f64)) {
+        self.buckets.levels(now).for_each(|(key, tokens)| each(key, tokens));
+    }
+
+    fn restore(&mut self, key: u64, tokens: f64, age: Duration, now: Time) {
+        self.buckets.restore(key, tokens, age, now);
+    }
+}
+
+impl Levels for Pace<Rows, Counted> {
+    fn levels(&mut self, now: Time, each: &mut dyn FnMut(u64, f64)) {
+        each(NO_KEY, self.bucket().tokens(now));
+    }
+
+    fn restore(&mut self, _key: u64, tokens: f64, age: Duration, now: Time) {
+        self.bucket().restore(tokens, age, now);
+    }
+}
+
 /// Finds the key of a record.
 struct Keys {
     key: Template,
@@ -175,11 +211,11 @@ impl Keys {
             return None;
         }
         self.text.clear();
-        let mut hasher = DefaultHasher::new();
-        if self.key.render(row, &mut self.clock, &mut self.text).is_ok() {
-            self.text.hash(&mut hasher);
+        if self.key.render(row, &mut self.clock, &mut self.text).is_err() {
+            return Some(NO_KEY);
         }
-        Some(hasher.finish())
+        // The same in the next run, which may have it in a checkpoint.
+        Some(SipHasher13::new().hash(self.text.as_bytes()))
     }
 }
 
@@ -216,8 +252,6 @@ impl Transform<Rows> for ByKey {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::transforms::bench::{Bench, built, messages, problems};
 

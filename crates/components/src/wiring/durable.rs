@@ -46,7 +46,7 @@ pub fn letters_folder(data_dir: &Path, node: &str) -> PathBuf {
 }
 
 /// A name may have what is no name of a folder, or is that of another one.
-fn escaped(node: &str) -> String {
+pub(crate) fn escaped(node: &str) -> String {
     let is_special = matches!(node, "." | "..");
     let mut escaped = String::with_capacity(node.len());
     for letter in node.chars() {
@@ -80,6 +80,7 @@ pub(super) fn put_log(
     let folder = folder_of(&cx.data_dir, &node.name);
     let spec = LogSpec::new(move || RealDisk::at(&folder).map(RehearsedDisk), buffer.log(), wall_nanos)
         .drop_oldest(buffer.when_full == WhenFull::DropOldest)
+        .write_under_pressure(buffer.unwritten_wait())
         .on_counts(log_counters(&node.name, &cx.meters));
     let LogEnds { sinks, source, encoding, view } = spec.ends::<Rows>();
     builder.show_log(&node.name, view);
@@ -113,15 +114,17 @@ pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Coun
         counter("buffer_dropped_records"),
         counter("buffer_damaged_records"),
         counter("buffer_disk_failures"),
+        counter("buffer_written_records"),
+        counter("buffer_passed_records"),
     ];
-    let mut seen = [0; 4];
+    let mut seen = [0; 6];
     let mut durable = None;
     move |counts| {
         // What was durable when the log was opened nobody waited for.
         if durable.replace(counts.durable).is_some_and(|before| before < counts.durable) {
             rehearsal::acked();
         }
-        let now = [counts.expired, counts.dropped, counts.damaged, counts.failures];
+        let now = [counts.expired, counts.dropped, counts.damaged, counts.failures, counts.written, counts.passed];
         for ((counter, now), seen) in counters.iter().zip(now).zip(&mut seen) {
             counter.add(now.saturating_sub(*seen));
             *seen = now;

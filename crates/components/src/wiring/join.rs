@@ -194,7 +194,8 @@ impl Parts {
                 (Part::Transform(transform), flow) => {
                     heads.extend(flow.map(|flow| (at, flow)));
                     let tray = edges.letters[at].as_ref().map(|_| edges.trays[at].clone());
-                    let cx = BuildContext { letters: tray, ..cx.for_node(&name) };
+                    let one_way = edges.layout.comes_one_way(at);
+                    let cx = BuildContext { letters: tray, one_way, ..cx.for_node(&name) };
                     transform.build(&cx).map(Waiting::Transform)
                 }
                 (Part::Sink(_), None) => Err(StartError::new("it has no inputs")),

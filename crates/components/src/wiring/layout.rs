@@ -93,9 +93,39 @@ impl Layout {
         self.producers[node]
     }
 
+    /// Whether the records of a source come to the node one way alone; see [`comes_one_way`].
+    pub(super) fn comes_one_way(&self, node: usize) -> bool {
+        let mut inputs = vec![Vec::new(); self.outputs.len()];
+        for (from, outputs) in self.outputs.iter().enumerate() {
+            outputs.iter().flat_map(|output| &output.to).for_each(|to| inputs[*to].push(from));
+        }
+        comes_one_way(&inputs, node)
+    }
+
     pub(super) fn outputs(&self, node: usize) -> &[Output] {
         &self.outputs[node]
     }
+}
+
+/// Whether the records of each source come to the node `at` one way alone, so that one that comes twice is the same again.
+/// `inputs` says for each node, by its number, which others it takes from; there must be no circles.
+#[must_use]
+pub fn comes_one_way(inputs: &[Vec<usize>], at: usize) -> bool {
+    fn sources(inputs: &[Vec<usize>], at: usize) -> Option<Vec<usize>> {
+        if inputs[at].is_empty() {
+            return Some(vec![at]);
+        }
+        let mut all: Vec<usize> = Vec::new();
+        for from in &inputs[at] {
+            let more = sources(inputs, *from)?;
+            if more.iter().any(|source| all.contains(source)) {
+                return None;
+            }
+            all.extend(more);
+        }
+        Some(all)
+    }
+    sources(inputs, at).is_some()
 }
 
 fn outputs_of(node: &Node) -> Vec<Output> {

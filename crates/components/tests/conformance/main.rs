@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, on numbers that it chose itself"
 )]
 
+mod checkpoints;
 mod sinks;
 mod sources;
 mod transforms;

@@ -23,6 +23,8 @@ pub struct LogFacts {
     pub max_age: Option<String>,
     /// When what it took is made durable.
     pub fsync: String,
+    /// What is written: all of it, or what the sink does not take in time.
+    pub write: String,
 }
 
 /// The logs of the components that are used.
@@ -40,6 +42,7 @@ fn log(node: &PlanNode, data_dir: &Path) -> Option<LogFacts> {
         when_full: snake(&buffer.when_full),
         max_age: buffer.max_age.map(|age| age.to_string()),
         fsync: buffer.fsync.unwrap_or_default().to_string(),
+        write: snake(&buffer.write.unwrap_or_default()),
     })
 }
 

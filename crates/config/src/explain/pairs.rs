@@ -124,7 +124,7 @@ impl<'a> Way<'a> {
             let words = "best effort: a record that waits beyond its deadline is given up and counted as expired";
             return (Guarantee::BestEffort, words.to_string());
         }
-        self.log.and_then(|log| over_log(delivery, &log.name)).unwrap_or_else(|| of_source(delivery))
+        self.log.and_then(|log| over_log(delivery, log)).unwrap_or_else(|| of_source(delivery))
     }
 }
 
@@ -151,14 +151,23 @@ fn of_source(delivery: Delivery) -> (Guarantee, String) {
 }
 
 /// With a log on the way: who sends need not wait for the sink.
-fn over_log(delivery: Delivery, log: &str) -> Option<(Guarantee, String)> {
+fn over_log(delivery: Delivery, log: &LogFacts) -> Option<(Guarantee, String)> {
+    let (writes_all, log) = (log.write == "always", &log.name);
     let what = match delivery {
+        Delivery::Replayed if !writes_all => {
+            "what was neither accepted by the sink nor is on disk there is read again after a restart"
+        }
+        Delivery::Answered if !writes_all => {
+            "the sender is answered when the sink has accepted its records or they are on disk there, and sends again \
+             otherwise"
+        }
         Delivery::Replayed => "what is not on disk there is read again after a restart",
         Delivery::Answered => "the sender is answered when its records are on disk there, and sends again otherwise",
         Delivery::InFlight => {
             let words = format!(
-                "each record that is in the buffer of `{log}`, also when the process dies; what had not come so far is \
-                 lost then"
+                "each record that is {} the buffer of `{log}`, also when the process dies; what had not come so far is lost \
+                 then",
+                if writes_all { "in" } else { "on disk in" }
             );
             return Some((Guarantee::WhileRunning, words));
         }

@@ -83,6 +83,7 @@ fn logs(out: &mut String, logs: &[LogFacts]) {
             age,
             format!("full: {}", log.when_full),
             format!("synced {}", if log.fsync == "always" { "at once" } else { &log.fsync }),
+            if log.write == "always" { "all written" } else { "written under pressure" }.to_owned(),
             format!("in {}", log.folder),
         ];
         cells.to_vec()

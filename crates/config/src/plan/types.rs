@@ -88,7 +88,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("prometheus_scrape", ""),
     ("pulsar", ""),
     ("redis", ""),
-    ("reduce", ""),
     ("splunk_hec", ""),
     ("splunk_hec_logs", "sink `http` can send to its collector"),
     ("statsd", ""),

@@ -14,6 +14,7 @@ use super::draft::Launcher;
 use super::flow::{EdgeEnd, EdgeStart};
 use super::options::ReadingDraft;
 use super::plan::{StageAccounts, StageSpecs};
+use crate::beside::Beside;
 use crate::clock::{Clock, edge_clock};
 use crate::context::{StageContext, Supervision};
 use crate::dead_letter::DeadLetterPort;
@@ -42,6 +43,7 @@ pub(crate) struct Launch {
     pub(super) clock: Clock,
     pub(super) batch: Weight,
     pub(super) spares: SpareLists,
+    pub(super) beside: Beside,
     /// What the sources brought up while they were started.
     pub(super) sources: Mutex<Vec<SourceTask>>,
 }
@@ -59,12 +61,13 @@ pub(crate) struct Kit {
     pub(super) clock: Clock,
     pub(super) batch: Weight,
     pub(super) spares: SpareListsHandle,
+    pub(super) beside: Beside,
 }
 
 impl Kit {
     pub(super) fn launch(&self) -> Launch {
-        let Self { clock, batch, spares } = self.clone();
-        Launch { clock, batch, spares: spares.find(), sources: Mutex::new(Vec::new()) }
+        let Self { clock, batch, spares, beside } = self.clone();
+        Launch { clock, batch, spares: spares.find(), beside, sources: Mutex::new(Vec::new()) }
     }
 }
 
@@ -194,6 +197,7 @@ impl StageLaunch<'_> {
             spares: self.pipeline.spares.clone(),
             consumer_is_idle: false,
             relief: self.relief.clone(),
+            beside: self.pipeline.beside.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::launch::{Kit, Launch, Outfit, StageFuture};
 use super::plan::{Pipeline, PlannedStage};
 use super::replace::Places;
+use crate::beside::Beside;
 use crate::clock::{Clock, Timed};
 use crate::egress::Refusals;
 use crate::handover::{Relief, Seat, relay};
@@ -64,7 +65,8 @@ impl Pipeline {
         let clock = Clock::new();
         let spares = SpareLists::new(self.spares);
         let news = Arc::new(Notify::new());
-        let kit = Kit { clock, batch: self.batch, spares: spares.handle() };
+        let beside = Beside::new(clock, self.kill.clone());
+        let kit = Kit { clock, batch: self.batch, spares: spares.handle(), beside: beside.clone() };
         let launch = kit.launch();
         let mut tasks = Vec::new();
         let mut probes = Vec::new();
@@ -87,6 +89,7 @@ impl Pipeline {
             holdings: Holdings::new(holdings),
             kill: self.kill,
             logs: self.logs,
+            beside,
             stall_after: self.stall_after,
             watch_every: self.watch_every,
             news,

@@ -116,6 +116,7 @@ impl<K: KeyOf<u64>> Bench<K> {
             spares,
             consumer_is_idle: true,
             relief: crate::handover::Relief::default(),
+            beside: crate::beside::Beside::new(crate::clock::Clock::new(), crate::drain::KillSwitch::new()),
         };
         let window = Window::new(WindowSpec { slots: 64, bytes: kib(64), lanes: 4 }).unwrap();
         let calls = Calls::new(inlet, CallSet::new(caller, limits, order, key, tools));

@@ -76,6 +76,14 @@ impl TokenBucket {
         self.tokens
     }
 
+    /// Goes on with what another one had so long ago: the tokens that came since are added. What is no number is not taken.
+    pub fn restore(&mut self, tokens: f64, age: Duration, now: Time) {
+        if tokens.is_finite() {
+            self.tokens = (tokens + age.as_secs_f64() * self.rate).min(self.burst);
+            self.at = now;
+        }
+    }
+
     fn refill(&mut self, now: Time) {
         let elapsed = now.since(self.at);
         if !elapsed.is_zero() {
@@ -123,6 +131,18 @@ impl KeyedBuckets {
         bucket.ready_at(cost)
     }
 
+    /// Every key with its tokens at `now`, the one used least recently first.
+    pub fn levels(&self, now: Time) -> impl Iterator<Item = (u64, f64)> {
+        self.buckets.iter_from_oldest().map(move |(key, bucket)| (*key, { *bucket }.tokens(now)))
+    }
+
+    /// Goes on with what a key had so long ago.
+    pub fn restore(&mut self, key: u64, tokens: f64, age: Duration, now: Time) {
+        let (rate, burst) = (self.rate, self.burst);
+        let bucket = self.buckets.get_or_insert_with(key, || TokenBucket::new(rate, burst, now)).0;
+        bucket.restore(tokens, age, now);
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -149,6 +169,20 @@ mod tests {
         let mut bucket = TokenBucket::new(10.0, 3.0, Time::ZERO);
         let passed: Vec<u64> = (0..=1_000).filter(|at| bucket.try_take(1.0, millis(*at))).collect();
         assert_eq!(passed, [0, 1, 2, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]);
+    }
+
+    #[test]
+    fn what_is_restored_has_what_it_had_and_what_came_since() {
+        let mut before = KeyedBuckets::new(10.0, 5.0, 10);
+        (0..5).for_each(|_| assert!(before.try_take(1, 1.0, millis(0))));
+        assert!(before.try_take(2, 1.0, millis(100)));
+        let levels: Vec<(u64, f64)> = before.levels(millis(200)).collect();
+        assert_eq!(levels, [(1, 2.0), (2, 5.0)]);
+        let mut after = KeyedBuckets::new(10.0, 5.0, 10);
+        levels.iter().for_each(|(key, tokens)| after.restore(*key, *tokens, Duration::from_millis(100), millis(7)));
+        after.restore(3, f64::NAN, Duration::ZERO, millis(7));
+        let passed = |after: &mut KeyedBuckets, key| (0..9).filter(|_| after.try_take(key, 1.0, millis(7))).count();
+        assert_eq!([1, 2, 3].map(|key| passed(&mut after, key)), [3, 5, 5]);
     }
 
     #[test]

@@ -53,6 +53,16 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
         Some(&mut self.nodes[*place].value)
     }
 
+    /// Every key with its value, the one used least recently first.
+    pub fn iter_from_oldest(&self) -> impl Iterator<Item = (&K, &V)> {
+        let mut place = self.last;
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(place)?;
+            place = node.before;
+            Some((&node.key, &node.value))
+        })
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -144,6 +154,8 @@ mod tests {
                     place = recent.nodes[place].behind;
                 }
                 assert_eq!(listed, plain);
+                listed.reverse();
+                assert_eq!(recent.iter_from_oldest().map(|(key, ())| *key).collect::<Vec<_>>(), listed);
             }
         }
     }

@@ -149,6 +149,11 @@ impl<P: Payload, C: Cost<P>> Throttle<P, C> {
         Self { spec, cost, bucket, costs: Vec::new(), rest: None, faults: Faults::default() }
     }
 
+    /// Its bucket.
+    pub const fn bucket(&mut self) -> &mut TokenBucket {
+        &mut self.bucket
+    }
+
     /// Sends on what the rate allows of the batch, and keeps the rest. The first row counts from when it was due, so
     /// that a timer that fires late does not lower the rate.
     fn shape(&mut self, delayed: Delayed<P>, out: &mut Option<Batch<P>>, now: Time) -> Step {

@@ -29,6 +29,7 @@ pub fn lone_context(name: &str) -> Result<StageContext, BudgetError> {
         spares,
         consumer_is_idle: false,
         relief: crate::handover::Relief::default(),
+        beside: crate::beside::Beside::new(crate::clock::Clock::new(), crate::drain::KillSwitch::new()),
     })
 }
 

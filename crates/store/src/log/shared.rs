@@ -290,3 +290,27 @@ impl State {
         self.segments.get(behind).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{Log, LogOptions, SimulatedDisk, WritePolicy};
+
+    #[test]
+    fn what_is_being_written_stays_in_the_count_of_the_memory() {
+        let policy = WritePolicy::UnderPressure { batches: 4, wait: std::time::Duration::from_secs(1) };
+        let options = LogOptions::new(LogOptions::MIN_SIZE_BYTES).write(policy);
+        let log = Log::open(SimulatedDisk::new(1), options, &["r"], 1).unwrap();
+        let settler = log.readers[0].settler();
+        for _ in 0..2 {
+            log.appender.append(1, &Arc::from(&b"some bytes"[..]), 1).unwrap();
+        }
+        log.appender.shared.lock().writing = 1;
+        settler.settle(2);
+        assert_eq!(log.appender.counts().memory_bytes, 112, "both, because what is before the second is being written");
+        log.appender.shared.lock().writing = 0;
+        log.appender.shared.lock().pass_settled();
+        assert_eq!((log.appender.counts().memory_bytes, log.appender.counts().passed), (0, 2));
+    }
+}

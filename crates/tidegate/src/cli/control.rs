@@ -49,6 +49,7 @@ impl ControlArgs {
         }
         match Control::start(address, shown.clone()) {
             Ok((control, address)) => {
+                shown.set_address(address);
                 tracing::info!("metrics and health on http://{address}");
                 Ok(Some(control))
             }

@@ -19,7 +19,8 @@ use super::Done;
 /// delivered by a replay, or purged, is marked as done; the others stay.
 ///
 /// `--where` takes a condition in VRL. The record is at the root, and what is known of the letter under `.dead_letter`:
-/// `cause`, `kind` (permanent or transient), `origin`, `attempts`, `first`, `last` and `number`.
+/// `cause`, `kind` (permanent or transient), `origin`, `attempts`, `first`, `last` and `number`. A condition that fails on a
+/// letter is not true of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate dlq ls                                     how many, how old, and why

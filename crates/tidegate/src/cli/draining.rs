@@ -24,7 +24,7 @@ pub(super) async fn drain(
     mut running: Running,
     deadline: Duration,
     signals: &mut Signals,
-    Teller { status, refused }: &mut Teller,
+    Teller { status, refused, .. }: &mut Teller,
     meters: &Meters,
 ) -> (Report, bool) {
     running.shut_intake();

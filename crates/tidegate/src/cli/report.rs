@@ -118,7 +118,7 @@ fn to_json(report: &Report, meters: &Meters) -> Value {
     })
 }
 
-const fn end_word(end: &PipelineEnd) -> &'static str {
+pub(super) const fn end_word(end: &PipelineEnd) -> &'static str {
     match end {
         PipelineEnd::Completed => "completed",
         PipelineEnd::DeadlinePassed => "deadline_passed",

@@ -1,10 +1,11 @@
 //! `tidegate run`: the main job.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tidegate::stall::StallReport;
 use tidegate::{Report, Time};
-use tidegate_admin::{Reloaded, Shown};
+use tidegate_admin::{Reloaded, Shown, Tell};
 use tidegate_components::contract::{Depth, Meters};
 use tidegate_components::rehearsal;
 use tidegate_config::files::Files;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Done;
 use super::control::ControlArgs;
 use super::draining::drain;
+use super::ledger::Keeper;
 use super::logs::LogArgs;
 use super::plans::FileArgs;
 use super::refused::{self, Refused};
@@ -81,6 +83,8 @@ fn rehearsed() -> Result<(), String> {
 pub(super) struct Teller {
     pub(super) status: Status,
     pub(super) refused: Refused,
+    /// Keeps the ledger, where it can be kept.
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl Teller {
@@ -137,16 +141,26 @@ impl RunOptions {
         };
         let until = self.time.map(|time| Instant::now() + time.get());
         let Ok(mut live) = Live::start(plan, files, shown) else { return Done::Wrong };
+        let mut keeps = true;
         loop {
+            let data_dir = live.plan.settings.data_dir.clone();
+            // Said once where it cannot be.
+            let keeper = if keeps { Keeper::begin(&data_dir, live.running.view(), shown.address()) } else { None };
+            keeps = keeper.is_some();
+            shown.show_ledger(keeper.as_ref().map(|keeper| -> Tell { Arc::new(keeper.teller()) }));
             let is_shown = !self.quiet && std::io::stderr().is_terminal();
             let status = Status::new(live.running.view(), is_shown);
-            let mut teller = Teller { status, refused: Refused::default() };
+            let mut teller = Teller { status, refused: Refused::default(), keeper };
             let next = self.watch(&mut live, again, until, &mut signals, &mut teller, shown).await;
             let meters = live.meters();
             let Live { running, plan: before, files: files_before, .. } = live;
             let deadline = self.drain_timeout.get();
             let (report, is_stopped) = drain(running, deadline, &mut signals, &mut teller, &meters).await;
             teller.last(&report, &meters);
+            shown.show_ledger(None);
+            if let Some(keeper) = teller.keeper.take() {
+                keeper.end(&report);
+            }
             let done = conclude(&report, &meters, &before, self.telling());
             let Next::StartAnew(plan, files) = next else { return done };
             if is_stopped {
@@ -189,7 +203,7 @@ impl RunOptions {
         again: Option<Again<'_>>,
         until: Option<Instant>,
         signals: &mut Signals,
-        Teller { status, refused }: &mut Teller,
+        Teller { status, refused, keeper }: &mut Teller,
         shown: &Shown,
     ) -> Next {
         let view = live.running.view();
@@ -210,6 +224,7 @@ impl RunOptions {
                 () = live.running.ended() => break,
                 () = status.tick() => {}
                 () = buffers.tick() => {}
+                () = keep(keeper) => {}
                 () = &mut refusals => {}
                 report = stalls.next() => match report {
                     Some(StallReport::Stalled(stall)) => tracing::warn!("{stall}"),
@@ -232,5 +247,13 @@ impl RunOptions {
         }
         status.clear();
         next
+    }
+}
+
+/// Writes the ledger now and then; never completes where it is not kept.
+async fn keep(keeper: &mut Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.tick().await,
+        None => std::future::pending().await,
     }
 }

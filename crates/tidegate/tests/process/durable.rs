@@ -120,7 +120,17 @@ impl Sender {
 /// while it is empty.
 #[test]
 fn what_was_acknowledged_arrives_though_the_program_is_killed() {
-    let folder = folder("killed");
+    kill_and_count("killed", "always");
+}
+
+/// The same where records pass in memory as long as the receiver takes them.
+#[test]
+fn what_was_acknowledged_arrives_though_not_all_of_it_is_written() {
+    kill_and_count("killed-under-pressure", "under_pressure");
+}
+
+fn kill_and_count(folder_name: &str, write: &str) {
+    let folder = folder(folder_name);
     let receiver = Receiver::start();
     let address = free_address();
     // A long time between two syncs: whoever acknowledges before them is caught.
@@ -128,7 +138,7 @@ fn what_was_acknowledged_arrives_though_the_program_is_killed() {
         "memory: 32MiB\ndata_dir: {}\nsources:\n  in: {{ type: http_server, address: \"{address}\", framing: {{ method: newline_delimited }} }}\n\
          sinks:\n  out:\n    type: http\n    inputs: [in]\n    uri: http://{}/\n    encoding: {{ codec: text }}\n    \
          framing: {{ method: newline_delimited }}\n    batch: {{ max_events: 50 }}\n    \
-         buffer: {{ type: disk, max_size: 16MiB, fsync: every 100ms }}\n",
+         buffer: {{ type: disk, max_size: 16MiB, fsync: every 100ms, write: {write} }}\n",
         folder.join("data").display(),
         receiver.address
     );

@@ -366,7 +366,7 @@ fn a_full_queue_is_waited_for_and_named_until_letters_are_purged() {
         }
         // Only what was seen, so that nothing is purged that came meanwhile.
         let last = seen.len();
-        let wish = format!(".dead_letter.number < {last}");
+        let wish = format!("int!(.dead_letter.number) < {last}");
         let (output, said) = dlq(&folder, &["purge", "fail", "--yes", "--where", &wish]);
         assert!(output.status.success(), "{said}");
         std::thread::park_timeout(Duration::from_millis(300));

@@ -4,10 +4,12 @@
 #![cfg(all(feature = "program", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod child;
 mod durable;
 mod killed;
 mod letters;
 mod once;
+mod reduced;
 mod refused;
 mod reload;

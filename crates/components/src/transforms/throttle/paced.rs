@@ -1,6 +1,7 @@
 //! [`Paced`]: a rate for each key; what is over it waits, and the records of other keys pass meanwhile.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use tidegate_flow::{Batch, Bytes, Lease, Records, Time, Weight, mib};
 use tidegate_record::Row;
@@ -8,6 +9,7 @@ use tidegate_runtime::ops::{KeyedBuckets, MAX_KEYS};
 use tidegate_runtime::{StageContext, Step, Transform};
 
 use super::Keys;
+use super::saved::Levels;
 use crate::Rows;
 
 /// The most records, and bytes of them, that wait at a time, beyond those of one batch. When they do, nothing more is
@@ -150,6 +152,16 @@ impl Paced {
             Some((due, _)) if self.is_full() => Step::WaitUntil(*due),
             _ => Step::Done,
         }
+    }
+}
+
+impl Levels for Paced {
+    fn levels(&mut self, now: Time, each: &mut dyn FnMut(u64, f64)) {
+        self.buckets.levels(now).for_each(|(key, tokens)| each(key, tokens));
+    }
+
+    fn restore(&mut self, key: u64, tokens: f64, age: Duration, now: Time) {
+        self.buckets.restore(key, tokens, age, now);
     }
 }
 
