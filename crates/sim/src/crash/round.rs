@@ -55,6 +55,8 @@ struct Stage<'a> {
     ground: Ground,
     book: Arc<Mutex<Book>>,
     sink: Sink,
+    /// When the fault began.
+    since: Duration,
     facts: Facts,
 }
 
@@ -87,7 +89,7 @@ pub(super) fn play(round: &Round, program: &Path, scratch: &Path) -> Result<judg
     let explained = Explained::of(program, &file)?;
     let facts =
         Facts { resident_mib: explained.resident_mib(), exposed_bytes: explained.exposed_bytes(), ..Facts::default() };
-    let mut stage = Stage { round, program, folder, file, ground, book, sink, facts };
+    let mut stage = Stage { round, program, folder, file, ground, book, sink, since: Duration::ZERO, facts };
     stage.play(&from)?;
     let verdict = judge::judge(round, &lock(&stage.book), &stage.facts);
     if verdict.broken.is_empty() {
@@ -154,6 +156,7 @@ impl Stage<'_> {
 
     /// What is done before the process dies.
     fn fault(&mut self, program: &mut Program) -> Result<(), String> {
+        self.since = lock(&self.book).time();
         match self.round.fault {
             Fault::Kill | Fault::TornTail | Fault::Clock => self.sink.set(self.round.mode),
             Fault::Slow => self.sink.set(Mode::Slow),
@@ -250,10 +253,9 @@ impl Stage<'_> {
     fn recover(&mut self, program: &mut Program, source: &Source) -> Result<(), String> {
         let disturbed = matches!(self.round.fault, Fault::Frozen | Fault::Broken | Fault::Refusing);
         if disturbed {
-            let from = lock(&self.book).time();
             pause(Duration::from_millis(300));
             self.sink.set(Mode::Open);
-            lock(&self.book).disturb(from.saturating_sub(self.round.lasts * 2));
+            lock(&self.book).disturb(self.since);
         }
         if self.round.fault == Fault::Full && self.round.before && self.facts.kills == 1 {
             self.ground.free()?;
