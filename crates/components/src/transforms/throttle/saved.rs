@@ -79,6 +79,7 @@ impl Saving {
             lease: Lease::none(),
             seen: Time::ZERO,
             copied: Time::ZERO,
+            is_stale: false,
         };
         BuiltTransform::holding(saved, holds)
     }
@@ -95,6 +96,8 @@ struct Saved<S: Levels> {
     lease: Lease,
     seen: Time,
     copied: Time,
+    /// Whether it has worked since.
+    is_stale: bool,
 }
 
 /// Where the levels are saved from, and what was restored until the step has taken it.
@@ -180,7 +183,8 @@ impl<S: Levels> Saved<S> {
 
     fn worked(&mut self, cx: &StageContext) {
         self.seen = cx.now();
-        if self.seen >= self.copied + self.period.get() {
+        self.is_stale = self.seen < self.copied + self.period.get();
+        if !self.is_stale {
             self.copy();
         }
     }
@@ -245,7 +249,8 @@ impl<S: Transform<Rows, Out = Rows> + Levels> Transform<Rows> for Saved<S> {
     }
 
     fn wake_at(&self) -> Option<Time> {
-        self.step.wake_at()
+        let copy_at = self.is_stale.then(|| self.copied + self.period.get());
+        self.step.wake_at().into_iter().chain(copy_at).min()
     }
 
     fn holds_back(&self) -> bool {
