@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::durable::{BUFFERS, FROM_DISK, LETTER_BOX, LETTERS, TO_DISK, folder_of, letters_folder, node_of};
-pub(crate) use self::durable::{escaped, log_counters, wall_nanos};
+pub(crate) use self::durable::{LOG_COUNTS, escaped, log_counters, wall_nanos};
 pub use self::join::join;
 pub use self::layout::{Layout, comes_one_way};
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::contract::page::page;
 use crate::contract::{Check, SinkConfig, SinkKind, StartError};
 use crate::options::Fsync;
 use crate::value::{ByteSize, Period};
-use crate::wiring::{LETTER_BOX, SinkSlot, letters_folder, log_counters, wall_nanos};
+use crate::wiring::{LETTER_BOX, LOG_COUNTS, SinkSlot, letters_folder, log_counters, wall_nanos};
 
 /// The entry of the list.
 pub const KIND: SinkKind = SinkKind::of::<DeadLetterQueue>(
@@ -38,7 +38,7 @@ pub const KIND: SinkKind = SinkKind::of::<DeadLetterQueue>(
     EXAMPLE,
 )
 .page(page!("dead_letter_queue.rs"))
-.counts(&["buffer_expired_records", "buffer_dropped_records", "buffer_damaged_records", "buffer_disk_failures"]);
+.counts(&LOG_COUNTS);
 
 const EXAMPLE: &str = "\
 type: dead_letter_queue

@@ -106,18 +106,20 @@ pub(crate) fn wall_nanos() -> u64 {
     u64::try_from(now.unix_nanos()).unwrap_or(0)
 }
 
+/// What is counted of a log.
+pub(crate) const LOG_COUNTS: [&str; 6] = [
+    "buffer_expired_records",
+    "buffer_dropped_records",
+    "buffer_damaged_records",
+    "buffer_disk_failures",
+    "buffer_written_records",
+    "buffer_passed_records",
+];
+
 /// Counts what the log has done, beside the ledger.
 pub(crate) fn log_counters(node: &Arc<str>, meters: &Meters) -> impl FnMut(&Counts) + Send + 'static {
-    let counter = |name| meters.counter(node, name);
-    let counters = [
-        counter("buffer_expired_records"),
-        counter("buffer_dropped_records"),
-        counter("buffer_damaged_records"),
-        counter("buffer_disk_failures"),
-        counter("buffer_written_records"),
-        counter("buffer_passed_records"),
-    ];
-    let mut seen = [0; 6];
+    let counters = LOG_COUNTS.map(|name| meters.counter(node, name));
+    let mut seen = [0; LOG_COUNTS.len()];
     let mut durable = None;
     move |counts| {
         // What was durable when the log was opened nobody waited for.
