@@ -30,17 +30,18 @@ pub(super) struct Edits {
     refused: Vec<(u32, Nack)>,
     /// Where those that are refused are kept; else they go back to their source.
     letters: Option<LetterTray<Rows>>,
+    keeps_refused: bool,
 }
 
 impl Edits {
     /// For a node.
     pub(super) fn of(cx: &BuildContext) -> Self {
-        Self { letters: cx.letters.clone(), ..Self::default() }
+        Self { letters: cx.letters.clone(), keeps_refused: cx.keeps_refused(), ..Self::default() }
     }
 
-    /// Whether records that are refused are kept as dead letters.
-    pub(super) fn keeps_letters(&self) -> bool {
-        self.letters.is_some()
+    /// Whether records that are refused are kept.
+    pub(super) fn keeps_refused(&self) -> bool {
+        self.keeps_refused
     }
 
     /// Asks `decide` about each row. Where it panics, that row alone is refused for good, and the next is asked about.
@@ -92,7 +93,7 @@ impl Edits {
         reason: ShedReason,
         cx: &StageContext,
     ) -> Option<Batch<Rows>> {
-        let Self { filtered, shed, refused, letters } = self;
+        let Self { filtered, shed, refused, letters, .. } = self;
         for row in shed.iter_mut().chain(refused.iter_mut().map(|(row, _)| row)) {
             *row -= before(filtered, *row);
         }
