@@ -245,11 +245,8 @@ fn read(replay: Replay, to: &mpsc::Sender<io::Result<Piece>>) {
         let is_meant = origin.as_deref().is_none_or(|origin| letter.origin() == Some(origin))
             && wish.as_mut().is_none_or(|wish| wish.matches(letter));
         if is_meant {
-            let mut rows = Rows::default();
-            let text = letter.row.bytes();
-            rows.push_copy(text, letter.row.form(), &letter.row.origin().cloned().unwrap_or_default());
-            bytes += text.len();
-            piece.push_back((letter.number, rows));
+            bytes += letter.row.bytes().len();
+            piece.push_back((letter.number, as_it_was(letter)));
         }
         if bytes < PIECE && piece.len() < 1_024 {
             return true;
@@ -259,6 +256,14 @@ fn read(replay: Replay, to: &mpsc::Sender<io::Result<Piece>>) {
     });
     // Nobody takes them any more where this fails.
     drop(to.blocking_send(read.map(|_| piece)));
+}
+
+/// The record of a letter, with its id: one that is delivered twice can be told.
+fn as_it_was(letter: &Letter<'_>) -> Rows {
+    let mut rows = Rows::default();
+    let origin = letter.row.origin().cloned().unwrap_or_default();
+    rows.push_copy_as(letter.row.id(), letter.row.bytes(), letter.row.form(), &origin);
+    rows
 }
 
 impl Source for ReplaySource {
@@ -312,5 +317,26 @@ impl Source for ReplaySource {
         if let Some(number) = self.unwatched.pop_front() {
             self.desk.watch(number, watch);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_flow::Meta;
+    use tidegate_record::{Form, Origin, RecordId, StreamId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_letter_is_replayed_under_the_id_that_it_had() {
+        let id = RecordId::new(StreamId::from_bits(77), 40);
+        let mut stored = Rows::default();
+        stored.push_copy_as(Some(id), b"{\"a\":1}", Form::Object, &Arc::new(Origin::default()));
+        let row = stored.row(0);
+        let meta = Meta::default();
+        let letter = Letter { number: 3, stored: Timestamp::from_unix_nanos(0), meta: &meta, renewal: None, row };
+        let again = as_it_was(&letter);
+        assert_eq!(again.row(0).id(), Some(id));
+        assert_eq!((again.row(0).bytes(), again.row(0).form()), (&b"{\"a\":1}"[..], Form::Object));
     }
 }
