@@ -1,9 +1,11 @@
 //! [`Keeper`]: the ledger of a running pipeline, kept in `data_dir/ledger/ledger.json` across runs.
 //!
-//! It is written when the pipeline starts, every second when something has changed, and when it ends: to another file that
-//! then takes the place of the first, synced before at the start, every ten seconds and at the end. Nothing of it is on the
-//! way of the records. A run whose file says
-//! nothing of its end ended without a word; what it had in flight when it was last heard of is told apart.
+//! It is written when the pipeline starts, every five seconds in which something has changed, and when it ends: to another
+//! file, which is synced, then takes the place of the first, and then the folder is synced. So after a loss of power there is
+//! the one before or the new one, whole. Nothing of it is on the way of the records. A run whose file says nothing of its end
+//! ended without a word; what it had in flight when it was last heard of is told apart.
+//!
+//! A file that cannot be read is set aside as `ledger.json.spoilt`, which is said, and the ledger begun anew.
 //!
 //! Where the folder cannot be had (no `data_dir`, another process, a read-only disk), no ledger is kept, and it is said once.
 //!
@@ -16,8 +18,7 @@
 //!               "killed": [ { "run", "started", "at", "in_flight" } ], "unbalanced": [ WHY ] } }
 //! ```
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,23 +28,31 @@ use tidegate::flow::Ledger;
 use tidegate::{Report, View};
 use tidegate_components::folder_lock::FolderLock;
 use tidegate_components::wall_time;
+use tidegate_runtime::durable::{Disk, DiskFile as _, RealDisk};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::report::end_word;
 
-/// How often it is written, where something has changed, and which of these times so that it survives a loss of power.
-const WRITE_EVERY: Duration = Duration::from_secs(1);
-const SYNC_EVERY: u32 = 10;
+/// How often it is written, where something has changed. Each time costs two syncs.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
 
-/// Of so many runs that ended without a word it is known when.
+/// Of so many runs that ended without a word it is known when: the last ones.
 const MOST_KILLED: usize = 32;
+
+/// Of so many runs that did not balance it is known why: the last ones.
+const MOST_UNBALANCED: usize = 32;
+
+/// The file that counts, the next one while it is written, and one that could not be read.
+const NAME: &str = "ledger.json";
+const NEW: &str = "ledger.json.new";
+const SPOILT: &str = "ledger.json.spoilt";
 
 /// The form of the file.
 pub(super) const VERSION: u64 = 1;
 
 /// Where the ledger of the pipelines of a data directory is.
 pub(super) fn path_in(data_dir: &Path) -> PathBuf {
-    data_dir.join("ledger/ledger.json")
+    data_dir.join("ledger").join(NAME)
 }
 
 /// Keeps the ledger of one run.
@@ -51,7 +60,7 @@ pub(super) struct Keeper {
     view: Arc<View>,
     run: Arc<Run>,
     ticks: Interval,
-    ticked: u32,
+    ticked: u64,
 }
 
 /// What does not change while a pipeline runs.
@@ -59,10 +68,26 @@ struct Run {
     path: PathBuf,
     /// All but `at`, `end` and `now`.
     head: Map<String, Value>,
-    /// What was written last.
-    written: Mutex<Value>,
+    book: Book<RealDisk>,
     _lock: FolderLock,
 }
+
+/// The file, of which only what is newer than what was written last replaces it.
+struct Book<D> {
+    disk: D,
+    written: Mutex<Written>,
+}
+
+/// What was written last.
+#[derive(Default)]
+struct Written {
+    now: Value,
+    /// The number of the write. Writes are done beside the one who asks for them, and may come to their turn in any order.
+    number: u64,
+}
+
+/// The number of the last write of a run: nothing comes after its end.
+const END: u64 = u64::MAX;
 
 impl Keeper {
     /// Begins a run. `None` where no ledger can be kept; why was said.
@@ -72,17 +97,22 @@ impl Keeper {
             return None;
         }
         let path = path_in(data_dir);
-        let begun = path
-            .parent()
-            .map_or(Err("no folder".to_owned()), |folder| FolderLock::take(folder).map_err(|error| error.to_string()));
-        let (run, before) = match begun.and_then(|lock| Ok((lock, before(&path)?))) {
-            Ok((lock, (number, before))) => {
+        let begun = path.parent().map_or(Err("no folder".to_owned()), |folder| {
+            let lock = FolderLock::take(folder).map_err(|error| error.to_string())?;
+            Ok((lock, RealDisk::at(folder).map_err(|error| format!("{}: {error}", folder.display()))?))
+        });
+        let begun = begun.and_then(|(lock, disk)| {
+            let before = before(&disk).map_err(|error| format!("{}: {error}", path.display()))?;
+            Ok((lock, disk, before))
+        });
+        let (run, before) = match begun {
+            Ok((lock, disk, (number, before))) => {
                 let head = json!({
                     "version": VERSION, "pipeline": view.name(), "run": number, "process": std::process::id(),
                     "admin": admin.map(|admin| admin.to_string()), "started": wall_time().to_string(),
                 });
                 let head = head.as_object().cloned().unwrap_or_default();
-                (Run { path, head, written: Mutex::default(), _lock: lock }, before)
+                (Run { path, head, book: Book::on(disk), _lock: lock }, before)
             }
             Err(why) => {
                 tracing::info!("the ledger of this run is not kept for `tidegate audit`: {why}");
@@ -100,10 +130,10 @@ impl Keeper {
     pub(super) async fn tick(&mut self) {
         self.ticks.tick().await;
         let (run, now) = (Arc::clone(&self.run), snapshot(&self.view.ledger(), &self.view));
-        let sync = self.ticked.is_multiple_of(SYNC_EVERY);
-        self.ticked = self.ticked.wrapping_add(1);
-        // What goes wrong may pass: the next one is a second away.
-        drop(tokio::task::spawn_blocking(move || run.write(now, Value::Null, sync)).await);
+        self.ticked += 1;
+        let number = self.ticked;
+        // What goes wrong may pass: the next one is seconds away. Whoever cancels this does not cancel the write.
+        drop(tokio::task::spawn_blocking(move || run.write(number, now, Value::Null)).await);
     }
 
     /// The ledger now, as text.
@@ -115,7 +145,7 @@ impl Keeper {
     /// The run has ended.
     pub(super) fn end(self, report: &Report) {
         let now = snapshot(&report.ledger, &self.view);
-        if let Err(error) = self.run.write(now, json!(end_word(&report.end)), true) {
+        if let Err(error) = self.run.write(END, now, json!(end_word(&report.end))) {
             tracing::warn!("the end of this run is not in {}: {error}", self.run.path.display());
         }
     }
@@ -129,52 +159,76 @@ impl Run {
         Value::Object(whole)
     }
 
-    fn write(&self, now: Value, end: Value, sync: bool) -> io::Result<()> {
+    fn write(&self, number: u64, now: Value, end: Value) -> io::Result<()> {
+        self.book.write(number, now, |now| self.whole(now, end))
+    }
+}
+
+impl<D: Disk> Book<D> {
+    fn on(disk: D) -> Self {
+        Self { disk, written: Mutex::default() }
+    }
+
+    /// Writes what `whole` makes of it, unless nothing has changed or something newer was written. When it is done, it
+    /// survives a loss of power.
+    fn write(&self, number: u64, now: Value, whole: impl FnOnce(Value) -> Value) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written == now && end.is_null() {
+        if number <= written.number {
             return Ok(());
         }
-        replace(&self.path, &self.whole(now.clone(), end), sync)?;
-        *written = now;
+        written.number = number;
+        if written.now == now && number != END {
+            return Ok(());
+        }
+        replace(&self.disk, &serde_json::to_vec_pretty(&whole(now.clone()))?)?;
+        written.now = now;
         Ok(())
     }
 }
 
-/// Replaces a file as a whole; with `sync` so that it survives a loss of power.
-fn replace(path: &Path, value: &Value, sync: bool) -> io::Result<()> {
-    let fresh = path.with_extension("json.new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
-    if sync {
-        file.sync_all()?;
+/// Replaces the file as a whole. A file whose sync failed is never synced again: another is made.
+fn replace(disk: &impl Disk, text: &[u8]) -> io::Result<()> {
+    match disk.remove(NEW) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    fs::rename(&fresh, path)
+    let mut file = disk.create(NEW, text.len() as u64)?;
+    file.write_at(0, text)?;
+    file.sync()?;
+    drop(file);
+    disk.rename(NEW, NAME)?;
+    disk.sync_names()
 }
 
 /// The number of the next run, and what was before it.
-fn before(path: &Path) -> Result<(u64, Value), String> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((1, json!({ "runs": 0 }))),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
-    let old: Value = match serde_json::from_slice(&text) {
-        Ok(old) => old,
-        Err(error) => {
-            let aside = path.with_extension("json.spoilt");
-            fs::rename(path, &aside).map_err(|error| format!("{}: {error}", path.display()))?;
-            tracing::warn!(
-                "the ledger of earlier runs cannot be read ({error}); it is begun anew, that is {}",
-                aside.display()
-            );
-            return Ok((1, json!({ "runs": 0 })));
-        }
-    };
-    if old["version"] != VERSION {
-        return Err(format!("{} is of version {}, which this program does not know", path.display(), old["version"]));
+fn before(disk: &impl Disk) -> io::Result<(u64, Value)> {
+    let nothing = || Ok((1, json!({ "runs": 0 })));
+    if !disk.names()?.iter().any(|name| name == NAME) {
+        return nothing();
     }
-    let run = old["run"].as_u64().unwrap_or(0);
-    Ok((run + 1, fold(&old)))
+    let file = disk.open(NAME)?;
+    let mut text = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+    let read = file.read_at(0, &mut text)?;
+    let old = serde_json::from_slice(&text[..read]).map_err(|error| error.to_string());
+    let old = old.and_then(|old: Value| match old["version"].as_u64() {
+        Some(_) => Ok(old),
+        None => Err("it says no version".to_owned()),
+    });
+    match old {
+        Ok(old) if old["version"] == VERSION => Ok((old["run"].as_u64().unwrap_or(0) + 1, fold(&old))),
+        Ok(old) => {
+            let why = format!("it is of version {}, which this program does not know", old["version"]);
+            Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        }
+        Err(why) => {
+            disk.rename(NAME, SPOILT)?;
+            disk.sync_names()?;
+            tracing::warn!(
+                "the ledger of earlier runs cannot be read ({why}); it is begun anew, that is beside it as `{SPOILT}`"
+            );
+            nothing()
+        }
+    }
 }
 
 /// What the runs so far came to: those before the last, and the last.
@@ -214,6 +268,8 @@ pub(super) fn fold(last: &Value) -> Value {
     let mut unbalanced = before["unbalanced"].as_array().cloned().unwrap_or_default();
     if let Some(why) = now["balances"].as_str() {
         unbalanced.push(json!(why));
+        let surplus = unbalanced.len().saturating_sub(MOST_UNBALANCED);
+        unbalanced.drain(..surplus);
     }
     let runs = before["runs"].as_u64().unwrap_or(0) + 1;
     json!({
@@ -280,7 +336,112 @@ fn snapshot(ledger: &Ledger, view: &View) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_runtime::durable::{Fault, SimulatedDisk};
+
     use super::*;
+
+    /// A ledger that says so much.
+    fn said(accepted: u64, end: Value) -> impl FnOnce(Value) -> Value {
+        move |now| json!({ "version": VERSION, "run": accepted, "end": end, "now": now })
+    }
+
+    fn stored(disk: &SimulatedDisk) -> Option<Value> {
+        let file = disk.open(NAME).ok()?;
+        let mut text = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        file.read_at(0, &mut text).unwrap();
+        Some(serde_json::from_slice(&text).unwrap())
+    }
+
+    #[test]
+    fn a_write_that_comes_to_its_turn_after_a_newer_one_or_after_the_end_does_nothing() {
+        let disk = SimulatedDisk::new(1);
+        let book = Book::on(disk.clone());
+        book.write(2, json!(2), said(2, Value::Null)).unwrap();
+        book.write(1, json!(1), said(1, Value::Null)).unwrap();
+        assert_eq!(stored(&disk).unwrap()["now"], 2, "an older tick");
+        book.write(END, json!(4), said(4, json!("completed"))).unwrap();
+        book.write(3, json!(3), said(3, Value::Null)).unwrap();
+        let stored = stored(&disk).unwrap();
+        assert_eq!((&stored["now"], &stored["end"]), (&json!(4), &json!("completed")), "a tick after the end");
+    }
+
+    #[test]
+    fn where_nothing_has_changed_the_disk_is_not_touched_but_an_end_is_written() {
+        let disk = SimulatedDisk::new(1);
+        let book = Book::on(disk.clone());
+        book.write(1, json!({ "app": 7 }), said(7, Value::Null)).unwrap();
+        let calls = disk.calls();
+        for number in 2..100 {
+            book.write(number, json!({ "app": 7 }), said(7, Value::Null)).unwrap();
+        }
+        assert_eq!(disk.calls(), calls, "an idle program");
+        book.write(END, json!({ "app": 7 }), said(7, json!("completed"))).unwrap();
+        assert_eq!(stored(&disk).unwrap()["end"], "completed");
+    }
+
+    #[test]
+    fn whenever_the_power_goes_the_old_or_the_new_ledger_is_there_and_once_written_the_new_one() {
+        let calls = {
+            let disk = SimulatedDisk::new(0);
+            let book = Book::on(disk.clone());
+            book.write(1, json!(1), said(1, Value::Null)).unwrap();
+            let before = disk.calls();
+            book.write(2, json!(2), said(2, Value::Null)).unwrap();
+            disk.calls() - before
+        };
+        assert!(calls >= 6, "{calls}");
+        for seed in 0..100 {
+            for call in 0..=calls {
+                let disk = SimulatedDisk::new(seed);
+                let book = Book::on(disk.clone());
+                book.write(1, json!(1), said(1, Value::Null)).unwrap();
+                disk.plan(disk.calls() + call, Fault::Power);
+                let is_written = book.write(2, json!("two, which is longer"), said(2, Value::Null)).is_ok();
+                disk.mend();
+                disk.crash();
+                let is_new = stored(&disk).unwrap()["run"] == 2;
+                assert!(is_new || stored(&disk).unwrap()["run"] == 1, "seed {seed} call {call}");
+                assert!(is_new || !is_written, "seed {seed} call {call}: it was said to be written");
+                // And the next run goes on with it.
+                let (run, before) = before(&disk).unwrap();
+                assert_eq!((run, &before["runs"]), (if is_new { 3 } else { 2 }, &json!(1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_read_is_set_aside_and_one_of_another_version_stays() {
+        for (text, is_spoilt) in [
+            ("", true),
+            ("{ \"version\": 1, \"run\"", true),
+            ("\0\0\0\0", true),
+            ("null", true),
+            ("{ \"version\": 2 }", false),
+        ] {
+            let disk = SimulatedDisk::new(1);
+            let mut file = disk.create(NAME, text.len() as u64).unwrap();
+            file.write_at(0, text.as_bytes()).unwrap();
+            let found = before(&disk);
+            let names = disk.names().unwrap();
+            if is_spoilt {
+                assert_eq!((found.unwrap(), names), ((1, json!({ "runs": 0 })), vec![SPOILT.to_owned()]), "{text:?}");
+            } else {
+                assert!(found.unwrap_err().to_string().contains("version 2"));
+                assert_eq!(names, [NAME]);
+            }
+        }
+    }
+
+    #[test]
+    fn of_runs_that_did_not_balance_the_last_are_kept() {
+        let mut before = json!({ "runs": 0 });
+        for run in 0..100 {
+            let now = json!({ "balances": format!("{run} records vanished") });
+            before = fold(&json!({ "run": run, "end": "completed", "before": before, "now": now }));
+        }
+        let kept = before["unbalanced"].as_array().unwrap();
+        assert_eq!((kept.len(), kept.last().unwrap()), (MOST_UNBALANCED, &json!("99 records vanished")));
+    }
 
     #[test]
     fn runs_add_up_and_one_that_was_killed_is_told_apart() {
