@@ -162,7 +162,14 @@ impl Audit {
         }
         for (name, counts) in all["buffers"].as_object().into_iter().flatten() {
             let of = |key: &str| counts[key].as_u64().unwrap_or(0);
-            put(of("dropped"), "dropped", name, format!("were dropped by the buffer of `{name}`, which was full"));
+            put(
+                of("dropped"),
+                "dropped",
+                name,
+                format!(
+                    "were dropped by the buffer of `{name}`, which was full (what its sink had in hand then may have arrived)"
+                ),
+            );
             put(of("expired"), "expired", name, format!("grew older in the buffer of `{name}` than its `max_age`"));
             put(of("damaged"), "damaged", name, format!("were damaged on the disk in the buffer of `{name}`"));
         }
