@@ -141,6 +141,20 @@ impl Marks {
         Ok(Cursors::newest(slots).filter(|cursors| cursors.log == head.log).map(|_| head.settled))
     }
 
+    /// The number after the last record of the log with this identity that the marks know of; zero where there are none. A
+    /// log gives out none below it when it is opened: the record may have been marked before it was durable.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn end_in(disk: &impl Disk, log: u64) -> io::Result<Seq> {
+        let marks = Self::read(disk, log)?;
+        let done = marks.done.last_key_value().map_or(0, |(_, end)| *end);
+        let renewed = marks.renewed.last_key_value().map_or(0, |(number, _)| number.saturating_add(1));
+        // The head alone counts too, as for who gives space up.
+        let settled = Self::settled_in(disk)?.unwrap_or(0).max(marks.settled);
+        Ok(settled.max(done).max(renewed))
+    }
+
     /// Whether a record is done.
     #[must_use]
     pub fn is_done(&self, number: Seq) -> bool {
