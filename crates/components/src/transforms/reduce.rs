@@ -9,9 +9,9 @@
 //! * **Settles** a record as absorbed when a checkpoint has it (`ack: on_checkpoint`), or at once (`ack: on_absorb`: what is in
 //!   open groups is lost with the process). Records that it emits are kept in the checkpoint until they are safe.
 //!   One that has come before, by its id, is not merged again: see `records_repeated`.
+//!   One that would take more than half of `max_size` goes back to its source, alone, or to `dead_letter`.
 //! * **Completes** with its input, when all groups are sent; told to stop, it leaves them in the checkpoint, and goes on
 //!   with them when it is started again.
-//!   One that would take more than half of `max_size` goes back to its source, alone, or to `dead_letter`.
 //! * **Fails** when its checkpoint is larger than `max_size`.
 //!
 //! A disk that fails holds back what waits for a checkpoint, and with it the sources; the log says why.
