@@ -203,8 +203,8 @@ impl Audit {
     /// Of so many records it is known that they are not delivered; of so many more it is not known.
     fn not_delivered(&self) -> (u64, u64) {
         let sum =
-            |sure: bool| self.missing.iter().filter(|missing| missing.is_sure == sure).map(|missing| missing.records);
-        (sum(true).sum(), sum(false).sum())
+            |sure: bool| self.missing.iter().filter(|missing| missing.is_sure == sure).map(|missing| missing.records).sum();
+        (sum(true), sum(false))
     }
 
     /// What became of records that are not missing, and not simply delivered.
@@ -256,13 +256,13 @@ impl Audit {
         }
         line("");
         let ((missing, unknown), accepted) = (self.not_delivered(), grouped(self.accepted));
-        let mut list = |sure: bool| {
+        let list = |sure: bool| -> String {
             let lines = self.missing.iter().filter(|missing| missing.is_sure == sure);
-            lines.for_each(|missing| line(&format!("  {} {}", grouped(missing.records), missing.words)));
+            lines.map(|missing| format!("\n  {} {}", grouped(missing.records), missing.words)).collect()
         };
         if missing > 0 {
-            line(&format!("{} of {accepted} accepted from {} are not delivered:", grouped(missing), self.names()));
-            list(true);
+            let (missing, names, places) = (grouped(missing), self.names(), list(true));
+            line(&format!("{missing} of {accepted} accepted from {names} are not delivered:{places}"));
         } else if unknown == 0 && self.notes.is_empty() {
             let names = self.names();
             line(&format!("all of the {accepted} records accepted from {names} were delivered or removed by intent"));
@@ -270,8 +270,7 @@ impl Audit {
             line(&format!("none of the {accepted} records accepted from {} is known to be missing", self.names()));
         }
         if unknown > 0 {
-            line(&format!("what became of {} is not known here:", grouped(unknown)));
-            list(false);
+            line(&format!("what became of {} is not known here:{}", grouped(unknown), list(false)));
         }
         self.notes.iter().for_each(|note| line(note));
         if self.balances() {
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn where_each_record_is_is_said_in_words() {
+    fn placeseach_record_is_is_said_in_words() {
         let audit = Audit::of(&ledger(Value::Null, 999_890), true, true, &kept());
         let page = audit.page();
         assert!(audit.balances(), "{page}");
