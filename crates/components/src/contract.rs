@@ -47,6 +47,11 @@ pub trait SourceConfig: Config {
     /// What its acknowledgement means, and what it does while it is not read.
     fn exposure(&self) -> Exposure;
 
+    /// Whether a record that comes again has the id that it had, whatever happened meanwhile.
+    fn ids(&self) -> Ids {
+        Ids::OfRun
+    }
+
     /// What it may shed as it is configured. Empty: nothing.
     fn sheds(&self) -> Vec<Shed> {
         Vec::new()
@@ -122,6 +127,16 @@ pub trait SinkConfig: Config {
         true
     }
 
+    /// Whether its receiver is told the ids of records and, by what the file says, takes each once.
+    fn receiver_is_idempotent(&self) -> bool {
+        false
+    }
+
+    /// What of its own makes records come twice though nothing here failed, as "an answer ... was lost". `None`: nothing.
+    fn repeats(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether its receiver may refuse single records for good, for what they are. Where no source can be told, they are
     /// kept as dead letters unless the user says otherwise.
     fn refuses_records(&self) -> bool {
@@ -193,6 +208,17 @@ pub struct Keeps {
     pub words: String,
     /// Whether records that were acknowledged are lost with the process.
     pub loses: bool,
+}
+
+/// For how long the ids of a source's records hold.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// Always.
+    Stable,
+    /// As long as the sender says the same ids again.
+    OfSender,
+    /// For this run, or there are none.
+    OfRun,
 }
 
 /// What may become of records between a sender and its source.

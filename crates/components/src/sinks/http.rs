@@ -120,6 +120,10 @@ pub struct Http {
     /// How the receiver is told by what records are known. Default: with a header.
     #[serde(default)]
     pub record_ids: RecordIds,
+    /// Whether the receiver keeps the ids of `record_ids` and takes each record once. Nothing is sent otherwise because of
+    /// it: `explain` believes it, and says what then holds. Default: no.
+    #[serde(default)]
+    pub idempotent: bool,
     /// Statuses that are worth another try, beyond those that are anyway: 409 where conflicts pass, for example.
     #[serde(default)]
     pub retry_statuses: Vec<u16>,
@@ -278,6 +282,13 @@ impl SinkConfig for Http {
         }
         at.under("batch", |at| self.batch.check(at));
         at.under("request", |at| self.request.check(at));
+        if self.idempotent && self.record_ids == RecordIds::None {
+            at.refuse(
+                "idempotent",
+                "the receiver cannot know records that are sent again: `record_ids: none` sends no ids",
+            )
+            .help("leave out one of the two");
+        }
         let client = client::settings(&self.tls).err().map(|(key, error)| (format!("tls.{key}"), error));
         for (key, error) in self.faults().into_iter().chain(client) {
             let problem = at.refuse(&key, error.text);
@@ -303,6 +314,14 @@ impl SinkConfig for Http {
 
     fn required(&self) -> bool {
         self.acknowledgements.enabled
+    }
+
+    fn receiver_is_idempotent(&self) -> bool {
+        self.idempotent && self.record_ids == RecordIds::Header
+    }
+
+    fn repeats(&self) -> Option<&'static str> {
+        Some("an answer of the receiver was lost, late or an error though it had the records")
     }
 
     fn refuses_records(&self) -> bool {

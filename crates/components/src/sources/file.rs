@@ -34,7 +34,7 @@ use self::stored::Files;
 use super::stream::{PARTIAL_BYTES, SLAB_BYTES, SLABS_KEPT};
 use crate::contract::page::page;
 use crate::contract::{
-    BuildContext, Check, Class, Delivery, Depth, Exposure, Ignored, Shed, SourceConfig, SourceKind, StartError,
+    BuildContext, Check, Class, Delivery, Depth, Exposure, Ids, Ignored, Shed, SourceConfig, SourceKind, StartError,
 };
 use crate::folder_lock::FolderLock;
 use crate::value::{ByteSize, Period};
@@ -210,6 +210,10 @@ impl SourceConfig for FileConfig {
             let problem = at.refuse("data_dir", error.text).about(Class::Path);
             problem.help = error.help;
         }
+    }
+
+    fn ids(&self) -> Ids {
+        Ids::Stable
     }
 
     fn exposure(&self) -> Exposure {

@@ -49,7 +49,7 @@ use tidegate_runtime::SourceOptions;
 use self::serve::Server;
 use self::source::Requests;
 use crate::contract::page::page;
-use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ignored, SourceConfig, SourceKind, StartError};
+use crate::contract::{Check, Class, Delivery, Depth, Exposure, Ids, Ignored, SourceConfig, SourceKind, StartError};
 use crate::options::{Decoding, DecodingCodec, Framing, FramingMethod};
 use crate::value::{ByteSize, Period};
 use crate::wiring::SourceSlot;
@@ -275,6 +275,13 @@ impl SourceConfig for HttpServer {
     /// A request is answered by one watch on all of its records.
     fn can_sort(&self) -> bool {
         false
+    }
+
+    fn ids(&self) -> Ids {
+        match self.record_ids {
+            RecordIds::FromSender => Ids::OfSender,
+            RecordIds::Own => Ids::OfRun,
+        }
     }
 
     fn exposure(&self) -> Exposure {

@@ -12,7 +12,7 @@ pub(super) fn add_to(pairs: &mut [Pair], plan: &Plan) {
         for (at, node) in plan.nodes.iter().enumerate() {
             let Component::Transform(config) = &node.component else { continue };
             let Some(keeps) = config.keeps().filter(|_| before[at] && plan.before(at)[from]) else { continue };
-            if keeps.loses && pair.guarantee == Guarantee::AtLeastOnce {
+            if keeps.loses && matches!(pair.guarantee, Guarantee::AtLeastOnce | Guarantee::ExactlyOnceEffect) {
                 pair.guarantee = Guarantee::WhileRunning;
                 pair.words = "each record while the process runs".to_owned();
             }

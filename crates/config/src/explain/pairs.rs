@@ -1,7 +1,7 @@
 //! What a source and a sink may rely on together: the weakest of the source, the way between them, and the sink.
 
 use serde::Serialize;
-use tidegate_components::contract::Delivery;
+use tidegate_components::contract::{Delivery, Ids, SinkConfig, SourceConfig};
 
 use super::{EdgeFacts, LogFacts, ShedFacts};
 use crate::plan::{Component, Plan, PlanNode};
@@ -27,7 +27,9 @@ pub struct Pair {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
-    /// Each record is delivered, some perhaps twice: whoever has it keeps it until it is.
+    /// Each record is delivered, and a receiver that looks at ids, as the file says that it does, has it once.
+    ExactlyOnceEffect,
+    /// Each record is delivered, some perhaps twice: whoever has it keeps it until it is. The words say after what.
     AtLeastOnce,
     /// Each record is delivered while the process lives; when it dies, those in flight are lost.
     WhileRunning,
@@ -58,8 +60,10 @@ pub(super) fn pairs(plan: &Plan, edges: &[EdgeFacts], sheds: &[ShedFacts], logs:
                     .filter(|at| !beside_logs[to] && reached[**at] && before[**at])
                     .find_map(|at| logs.iter().find(|log| log.name == plan.nodes[*at].name)),
                 expires: source.columns.as_ref().is_some_and(|columns| columns.deadline.is_some()),
+                is_only: ways(plan, from, to) == 1,
+                merges: merges(plan, &reached, &before),
             };
-            let (guarantee, words) = way.judge(config.exposure().delivery, sink_config.required());
+            let (guarantee, words) = way.judge(config.as_ref(), sink_config.as_ref());
             let edges = way.edges.iter().map(|edge| edge.name.clone());
             let may_shed_at = edges.chain(way.sheds_any().map(|shed| shed.name.clone())).collect();
             pairs.push(Pair {
@@ -90,6 +94,10 @@ struct Way<'a> {
     log: Option<&'a LogFacts>,
     /// Whether its records have deadlines.
     expires: bool,
+    /// Whether there is no other.
+    is_only: bool,
+    /// Whether the ids that sources gave do not come as far as the sink.
+    merges: bool,
 }
 
 impl<'a> Way<'a> {
@@ -98,13 +106,47 @@ impl<'a> Way<'a> {
     }
 
     /// What holds, and a sentence that says so.
-    fn judge(&self, delivery: Delivery, required: bool) -> (Guarantee, String) {
-        let (guarantee, mut words) = self.under_pressure(delivery, required);
+    fn judge(&self, source: &dyn SourceConfig, sink: &dyn SinkConfig) -> (Guarantee, String) {
+        let delivery = source.exposure().delivery;
+        let (mut guarantee, mut words) = self.under_pressure(delivery, sink.required());
+        if guarantee == Guarantee::AtLeastOnce {
+            if self.keeps_ids() && source.ids() == Ids::Stable && sink.receiver_is_idempotent() {
+                guarantee = Guarantee::ExactlyOnceEffect;
+                words = words.replacen("at least once", "exactly once in effect", 1)
+                    + "; what is sent again the receiver knows by its id and does not take again (idempotent: true), if the \
+                       ids of a request fit in its header (4 KiB); otherwise it knows the very same request alone";
+            } else {
+                words += &self.twice(delivery, source.ids(), sink);
+            }
+        }
         let unfit: Vec<_> = self.sheds.iter().filter(|shed| !shed.any).map(|shed| shed.what.as_str()).collect();
         if !unfit.is_empty() && guarantee != Guarantee::BestEffort {
             words += &format!("; except {}, which are counted", unfit.join(" and "));
         }
         (guarantee, words)
+    }
+
+    /// Whether a record is known to the sink by the id that its source gave it, and is alone there with it.
+    fn keeps_ids(&self) -> bool {
+        self.is_only && !self.merges
+    }
+
+    /// After what a record comes twice, all of it.
+    fn twice(&self, delivery: Delivery, ids: Ids, sink: &dyn SinkConfig) -> String {
+        let mut after = vec!["tidegate died, lost its power or was stopped before it had drained"];
+        after.extend((delivery == Delivery::Answered).then_some("a sender was not answered in time and sent again"));
+        after.extend(sink.repeats());
+        after.push("a sink behind the same source gave records back");
+        let last = after.pop().unwrap_or_default();
+        let mut words = format!("; twice only after {}, or {last}", after.join(", "));
+        if !self.is_only {
+            words += "; a record that takes several ways comes by each of them";
+            words += if sink.receiver_is_idempotent() { ", and the receiver takes the first that comes" } else { "" };
+        }
+        if self.keeps_ids() && ids == Ids::OfSender && sink.receiver_is_idempotent() {
+            words += "; the receiver takes those once that come again with the ids that their sender gave them";
+        }
+        words
     }
 
     fn under_pressure(&self, delivery: Delivery, required: bool) -> (Guarantee, String) {
@@ -148,6 +190,21 @@ fn of_source(delivery: Delivery) -> (Guarantee, String) {
         Delivery::Generated => (Guarantee::WhileRunning, "each record that is made; none of them exists outside"),
     };
     (guarantee, words.to_string())
+}
+
+/// How many ways lead from a source to a sink: two are seen as many.
+fn ways(plan: &Plan, from: usize, to: usize) -> usize {
+    let mut ways = vec![0_usize; plan.nodes.len()];
+    ways[from] = 1;
+    for at in plan.order().into_iter().filter(|at| *at != from) {
+        ways[at] = plan.nodes[at].inputs.iter().map(|input| ways[input.from]).sum::<usize>().min(2);
+    }
+    ways[to]
+}
+
+/// Whether something on the way makes records of others, which then have ids of their own.
+fn merges(plan: &Plan, reached: &[bool], before: &[bool]) -> bool {
+    plan.nodes.iter().enumerate().any(|(at, node)| reached[at] && before[at] && node.type_name == "reduce")
 }
 
 /// With a log on the way: who sends need not wait for the sink.
