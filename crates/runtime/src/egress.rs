@@ -6,7 +6,7 @@
 //! rest is delivered. A batch of `n` records with `k` culprits costs at most `2 * k * log2(n) + 1` deliveries, which wait
 //! for one another where there are many: for each stage two hundred at once, and beyond that a hundred a second and one
 //! for each four records that were accepted. Where a receiver refuses everything (32 records in a row that were tried
-//! alone), one record of each batch is tried alone, and the rest of the batch goes its way.
+//! alone), the first and the last record of each batch are tried alone, and what is between them goes their way.
 
 mod delivery;
 mod halving;

@@ -77,7 +77,7 @@ async fn a_receiver_that_refuses_everything_for_good_is_not_flooded_and_does_not
     assert_eq!(ended(&report, Outcome::Returned), 65_536, "{report}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let all = asked.load(Ordering::Relaxed);
-    assert!(all < 256 + 256 + 100, "{all}: each batch, one record of each, and the first culprits");
+    assert!(all < 256 * 3 + 100, "{all}: each batch, two records of each, and the first culprits");
     let facts = &report.refusals[0];
     assert_eq!((facts.permanent, facts.returned_permanent.get()), (u64::from(all), 65_536));
     let last = facts.last.as_ref().unwrap().cause.as_str().to_owned();
@@ -89,10 +89,33 @@ async fn a_receiver_that_is_mended_is_given_everything_from_then_on() {
     let builder = Pipeline::builder("mended").batch(Weight::new(256, kib(64).get()));
     let (running, _) = start(&builder, 65_536, 300, Nack::permanent("no"));
     let report = balanced(running.wait().await);
-    // Some 70 deliveries for the first batch, then two for each.
+    // Some 70 deliveries for the first batch, then three for each.
     let (returned, delivered) = (ended(&report, Outcome::Returned), ended(&report, Outcome::Delivered));
     assert_eq!(returned + delivered, 65_536);
-    assert!((256 * 110..=256 * 118).contains(&returned), "{returned} were refused while it was not mended");
+    assert!((256 * 73..=256 * 79).contains(&returned), "{returned} were refused while it was not mended");
+}
+
+/// Refuses deliveries with a record of this range.
+struct Burst(std::ops::Range<u64>);
+
+impl Sink<Numbers> for Burst {
+    async fn deliver(&mut self, payload: &mut Numbers, _: &Meta) -> Result<Accepted, Nack> {
+        let is_bad = payload.as_slice().iter().any(|number| self.0.contains(number));
+        if is_bad { Err(Nack::permanent("a bad record")) } else { Ok(Accepted::All) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_bad_records_over_two_batches_takes_no_good_ones_with_it() {
+    // The last 40 of the second batch, and the first 10 of the third, or one more batch between them.
+    for end in [522, 778] {
+        let builder = Pipeline::builder("burst").batch(Weight::new(256, kib(64).get()));
+        let flow = builder.source("count", source::iter(0..1_024_u64)).edge("to-out");
+        flow.sink_with("out", Burst(472..end), SinkOptions::default());
+        let report = balanced(builder.build().unwrap().start().wait().await);
+        let (returned, delivered) = (ended(&report, Outcome::Returned), ended(&report, Outcome::Delivered));
+        assert_eq!((returned, delivered), (end - 472, 1_024 - (end - 472)), "exactly the culprits");
+    }
 }
 
 /// Takes 5 ms for each delivery, and refuses those with a record that is 7 of 1000.

@@ -150,8 +150,8 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
         let hollow = attempt.batch.payload.weight().records != Records::new(u64::from(attempt.batch.records()));
         match answer {
             Ok(Accepted::All) => {
-                if attempt.known == Known::FirstHalf {
-                    part::culprit_is_behind(&mut self.pending);
+                if matches!(attempt.known, Known::FirstHalf | Known::Last) {
+                    part::culprit_is_elsewhere(&mut self.pending);
                 }
                 self.delivered(attempt.batch);
                 Ok(())
@@ -302,7 +302,7 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
                 Ok(())
             }
             NackKind::Permanent => {
-                if known == Known::FirstHalf {
+                if matches!(known, Known::FirstHalf | Known::Last) {
                     part::culprit_is_here(&mut self.pending);
                 }
                 if batch.records() > 1 {
@@ -321,13 +321,20 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
     /// Splits what is known to hold a culprit, and gives up what is refused with everything else; gives back what has to
     /// be tried.
     fn foregone(&mut self, attempt: Attempt<P>) -> Option<Attempt<P>> {
-        if let Known::LikeTheFirst(nack) = &attempt.known
-            && let Some(others) = self.tools.refusals.halving(|halving| halving.refuses_everything())
-        {
-            let (nack, tries) = (part::among_others(nack, others), attempt.tries.saturating_add(1));
-            let first = attempt.first.unwrap_or_else(|| self.tools.clock.now());
-            self.give_up(attempt.batch, nack, tries, first);
-            return None;
+        let everything = self.tools.refusals.halving(|halving| halving.refuses_everything());
+        match (&attempt.known, everything) {
+            (Known::LikeTheFirst(nack), Some(_)) if attempt.batch.records() > 1 => {
+                let nack = nack.clone();
+                self.pending.extend(attempt.split_last(nack));
+                return None;
+            }
+            (Known::LikeBothEnds(nack), Some(others)) => {
+                let (nack, tries) = (part::among_others(nack, others), attempt.tries.saturating_add(1));
+                let first = attempt.first.unwrap_or_else(|| self.tools.clock.now());
+                self.give_up(attempt.batch, nack, tries, first);
+                return None;
+            }
+            _ => {}
         }
         if attempt.is_split_untried() {
             self.pending.extend(attempt.split(None));

@@ -5,8 +5,8 @@
 //! earn them, and what is owed is waited for.
 //!
 //! *Where nothing is accepted any more, halving ends*: after [`ENOUGH`] records that were refused alone, and nothing
-//! accepted between them, one record of each refused batch is tried alone, and where that is refused too, so is the rest of
-//! its batch. The first record that is accepted ends this.
+//! accepted between them, the first and the last record of each refused batch are tried alone, and where both are refused
+//! too, so is what is between them. The first record that is accepted ends this.
 
 use tidegate_flow::Time;
 
