@@ -591,6 +591,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn where_nothing_has_changed_the_disk_is_not_touched_though_the_bell_rings_and_troubles_are_asked_for() {
+        let (disk, number) = (SimulatedDisk::new(4), Arc::new(Number::default()));
+        let (keeper, cx, _) = keep(&disk, &number, 100, 50);
+        std::future::poll_fn(|task| keeper.poll_open(task)).await.unwrap();
+        number.set(1, &keeper.bell());
+        pass(1_100).await;
+        assert_eq!(number.durable(), 1);
+        let calls = disk.calls();
+        for _ in 0..100 {
+            assert!(cx.beside.troubles().is_empty());
+            keeper.bell().ring();
+            pass(1_000).await;
+        }
+        assert_eq!(disk.calls(), calls, "an idle program");
+        number.set(2, &keeper.bell());
+        pass(1_100).await;
+        assert!(disk.calls() > calls);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nothing_is_called_durable_that_a_failing_disk_has_not_and_it_goes_on_by_itself() {
         let (disk, number) = (SimulatedDisk::new(2), Arc::new(Number::default()));
         let (keeper, cx, events) = keep(&disk, &number, 100, 50);

@@ -328,8 +328,8 @@ impl<P: Payload, S: Sink<P>> Delivery<S, P> {
                 self.pending.extend(attempt.split_last(nack));
                 return None;
             }
-            (Known::LikeBothEnds(nack), Some(others)) => {
-                let (nack, tries) = (part::among_others(nack, others), attempt.tries.saturating_add(1));
+            (Known::LikeBothEnds(nack), Some(_)) => {
+                let (nack, tries) = (part::among_others(nack), attempt.tries.saturating_add(1));
                 let first = attempt.first.unwrap_or_else(|| self.tools.clock.now());
                 self.give_up(attempt.batch, nack, tries, first);
                 return None;

@@ -107,11 +107,11 @@ pub(super) fn culprit_is_here<P>(line: &mut [Attempt<P>]) {
     };
 }
 
-/// Why a record is given up that was refused with its batch only, when all others were that were tried alone.
-pub(super) fn among_others(nack: &Nack, others: u32) -> Nack {
+/// Why a record is given up that was refused with its batch only, when all others were that were tried alone. The same words
+/// for all of them: causes are counted.
+pub(super) fn among_others(nack: &Nack) -> Nack {
     Nack {
         kind: nack.kind,
-        cause: format!("{} (with its batch; the last {others} records tried alone were refused too)", nack.cause)
-            .into(),
+        cause: format!("{} (with its batch; all that were tried alone lately were refused too)", nack.cause).into(),
     }
 }
