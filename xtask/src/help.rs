@@ -140,7 +140,8 @@ or in memory) runs as a process between a source and a sink that know every reco
 unsettled it is killed with SIGKILL, at random or at a named point of its log, while its sink is frozen, broken or slow,
 its disk is full, its clock is set or the end of its log is torn; it is started again, often twice. Red, and exit code 1,
 where what was acknowledged is lost, what comes twice is older than it may be, order is not kept, no fresh record comes
-within 15 s of a start, or more memory is taken than `explain` says. Needs Linux; a full disk needs user namespaces.
+within 15 s of a start, more memory is taken than `explain` says, or no round of a named point comes to it. Needs Linux;
+a full disk needs user namespaces.
 
   --rounds N       how many; 20. All pipelines and faults come as soon as can be
   --seed N         one round again: what its line ends with

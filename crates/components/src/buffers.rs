@@ -26,7 +26,7 @@ pub struct Stored<'a> {
 /// The names of the components that have, or had, a buffer in this data directory, in alphabetical order.
 ///
 /// # Errors
-/// The directory cannot be read. That there is none is no error.
+/// The directory cannot be read, or is not there. That there is no buffer in it is no error.
 pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
     names_in(&data_dir.join(BUFFERS))
 }
@@ -35,7 +35,13 @@ pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
 pub(crate) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // None was ever made; but a data directory that is not there is another one than was meant.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.parent().is_some_and(Path::is_dir) => {
+            return Ok(Vec::new());
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such folder; `--data-dir` says where"));
+        }
         Err(error) => return Err(error),
     };
     let mut names = Vec::new();

@@ -59,7 +59,7 @@ pub struct Looked {
 /// The names of the components that have, or had, dead letters in this data directory, in alphabetical order.
 ///
 /// # Errors
-/// The directory cannot be read. That there is none is no error.
+/// The directory cannot be read, or is not there. That there are no letters in it is no error.
 pub fn names(data_dir: &Path) -> io::Result<Vec<String>> {
     buffers::names_in(&data_dir.join(LETTERS))
 }

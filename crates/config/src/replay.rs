@@ -34,7 +34,10 @@ pub fn wire_from(
     cx: &BuildContext,
 ) -> Result<Wired, Problems> {
     let nodes = behind(plan, to)?;
-    let cx = BuildContext { data_dir: data_dir.to_path_buf(), ..cx.clone() };
+    // What they keep as dead letters otherwise stays where it came from.
+    let keepers = nodes.iter().map(|at| &plan.nodes[*at]).filter(|node| node.dead_letters.is_some());
+    let give_back = keepers.map(|node| Arc::from(node.name.as_str())).collect();
+    let cx = BuildContext { data_dir: data_dir.to_path_buf(), give_back, ..cx.clone() };
     let mut problems = Problems::new();
     let mut parts: Vec<Node> = nodes.iter().filter_map(|at| part(plan, *at, &mut problems)).collect();
     for node in &mut parts {

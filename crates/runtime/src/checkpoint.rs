@@ -6,7 +6,7 @@
 //! ```
 //!
 //! * The **state** is shared by the step and its keeper, behind a lock of its own. It is put down under that lock, in
-//!   memory; the disk is waited for without it.
+//!   memory, on the blocking thread: no other stage waits for that. The disk is waited for without the lock.
 //! * The **keeper** saves when something has changed and the period is over, sooner when the state is urgent, and when
 //!   the step is gone. It is a task beside the stages: the pipeline is not at its end before it is.
 //! * A save that fails is tried again after a second, for as long as the pipeline runs. What the state holds back
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tidegate_flow::{Bytes, Cause, Time};
+use tidegate_flow::{Bytes, Cause, Nack, Time};
 use tidegate_store::{Checkpoint, Disk, Found};
 use tokio::sync::Notify;
 
@@ -41,9 +41,10 @@ const RESTS: u32 = 2;
 /// How long it is said that a checkpoint was set aside.
 const SAID_FOR: Duration = Duration::from_secs(60);
 
-/// What a checkpoint is of. Called by one keeper at a time.
+/// What a checkpoint is of. Called by one keeper at a time; what takes long, on a thread that may block.
 pub trait State: Send + Sync + 'static {
-    /// Takes over what was saved; called once, before anything else, and only where something was.
+    /// Takes over what was saved; called once, before anything else, and only where something was. On a thread that may
+    /// block.
     ///
     /// # Errors
     /// It is not what this state puts down. The state is empty then, and the checkpoint is set aside.
@@ -57,7 +58,7 @@ pub trait State: Send + Sync + 'static {
         false
     }
 
-    /// Puts itself down at the end of `into`, as it is `now`, by the clock of the pipeline.
+    /// Puts itself down at the end of `into`, as it is `now`, by the clock of the pipeline. On a thread that may block.
     fn put_down(&self, now: Time, into: &mut Vec<u8>);
 
     /// What was put down last is durable, or is not: then it counts as changed.
@@ -333,7 +334,15 @@ impl<D: Disk> Keep<D> {
             }
             Found::Saved { state, time } => {
                 let age = Duration::from_nanos((self.spec.wall)().saturating_sub(time));
-                let restored = self.state.restore(Restored { bytes: &state, age, now: self.clock.now() });
+                let (to, now) = (Arc::clone(&self.state), self.clock.now());
+                let work = move || to.restore(Restored { bytes: &state, age, now });
+                let restored = match blocking(work).await {
+                    Ok(restored) => restored,
+                    Err(nack) => {
+                        self.fail(&nack);
+                        return Ok(None);
+                    }
+                };
                 if let Err(why) = restored {
                     let moved =
                         blocking(move || file.set_aside().map(|()| file)).await.map_err(|nack| nack.to_string())?;
@@ -343,6 +352,11 @@ impl<D: Disk> Keep<D> {
             }
         }
         Ok(Some(file))
+    }
+
+    /// The work on the state was never done, or panicked: nobody knows what it is.
+    fn fail(&self, nack: &Nack) {
+        self.shared.enter(Life::Failed(Cause::from(format!("the work on its checkpoint failed: {}", nack.cause))));
     }
 
     fn set_aside(&self, why: &str) {
@@ -404,9 +418,9 @@ impl<D: Disk> Keep<D> {
 
     async fn save(&mut self, mut file: Checkpoint<D>, mut bytes: Vec<u8>) -> Save<D> {
         bytes.clear();
-        self.state.put_down(self.clock.now(), &mut bytes);
-        let time = (self.spec.wall)();
+        let (state, now, time) = (Arc::clone(&self.state), self.clock.now(), (self.spec.wall)());
         let work = move || {
+            state.put_down(now, &mut bytes);
             let saved = file.save(&bytes, time);
             (file, bytes, saved)
         };
@@ -421,8 +435,9 @@ impl<D: Disk> Keep<D> {
                 self.state.written(false);
                 Save::Failed(file, bytes, error.to_string())
             }
-            Err(_) => {
+            Err(nack) => {
                 self.state.written(false);
+                self.fail(&nack);
                 Save::Over
             }
         }
@@ -434,11 +449,15 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread::ThreadId;
 
     use tidegate_store::{Fault, SimulatedDisk};
 
     use super::*;
     use crate::testkit::lone_context;
+
+    /// A number that nothing is made of.
+    const PANICS: u64 = 77;
 
     /// A number, and what is known of it.
     #[derive(Default)]
@@ -449,14 +468,18 @@ mod tests {
         restored: AtomicU64,
         urgent: AtomicU64,
         unreadable: bool,
+        /// Where it was restored and put down.
+        threads: Mutex<Vec<ThreadId>>,
     }
 
     impl State for Number {
         fn restore(&self, saved: Restored<'_>) -> Result<(), String> {
+            self.threads.lock().unwrap().push(std::thread::current().id());
             if self.unreadable {
                 return Err("it says nothing".to_owned());
             }
             let number = u64::from_le_bytes(saved.bytes.try_into().map_err(|_| "no number")?);
+            assert_ne!(number, PANICS, "no such number");
             [&self.now, &self.put_down, &self.durable].iter().for_each(|to| to.store(number, Ordering::Relaxed));
             self.restored.store(number + saved.age.as_secs(), Ordering::Relaxed);
             Ok(())
@@ -471,6 +494,7 @@ mod tests {
         }
 
         fn put_down(&self, _now: Time, into: &mut Vec<u8>) {
+            self.threads.lock().unwrap().push(std::thread::current().id());
             let number = self.now.load(Ordering::Relaxed);
             self.put_down.store(number, Ordering::Relaxed);
             into.extend_from_slice(&number.to_le_bytes());
@@ -562,6 +586,28 @@ mod tests {
         number.set(2, &keeper.bell());
         pass(1_100).await;
         assert!(disk.calls() > calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_work_on_a_state_is_done_where_it_may_block_and_a_panic_of_it_is_said() {
+        let (disk, own) = (SimulatedDisk::new(4), std::thread::current().id());
+        for restored in [false, true] {
+            let number = Arc::new(Number::default());
+            let (keeper, cx, _) = keep(&disk, &number, 100, 50);
+            std::future::poll_fn(|task| keeper.poll_open(task)).await.unwrap();
+            number.set(1 + u64::from(restored), &keeper.bell());
+            drop(keeper);
+            cx.beside.done().await;
+            let threads = number.threads.lock().unwrap();
+            assert_eq!(threads.len(), 1 + usize::from(restored));
+            assert!(!threads.contains(&own), "it was done on the thread of the stages");
+        }
+        Checkpoint::open(disk.clone(), 7, 100).unwrap().0.save(&PANICS.to_le_bytes(), 0).unwrap();
+        let (keeper, cx, _) = keep(&disk, &Arc::new(Number::default()), 100, 50);
+        let failed = std::future::poll_fn(|task| keeper.poll_open(task)).await.unwrap_err();
+        let words = failed.as_str();
+        assert!(words.starts_with("the work on its checkpoint failed") && words.contains("no such number"), "{words}");
+        assert!(cx.beside.troubles()[0].1.words.contains("no such number"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,8 +40,8 @@ pub use self::view::{LETTERS, LogTrouble, LogView};
 pub use tidegate_store::marks::MARKS_LOCK;
 pub use tidegate_store::repair::{Mend, Repaired, repair};
 pub use tidegate_store::{
-    Counts, Disk, DiskFile, Fault, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey, SimulatedDisk,
-    Survey, SyncPolicy, WritePolicy,
+    Counts, Disk, DiskFile, Fault, Health, Log, LogOptions, Marks, OpenError, RealDisk, Renewal, SegmentSurvey,
+    SimulatedDisk, Survey, SyncPolicy, WritePolicy,
 };
 
 use self::shared::{Entrance, Hold, Shared};

@@ -51,7 +51,8 @@ pub fn is_of_marks(name: &str) -> bool {
     [MARKS, MARKS_LOCK, FRESH].contains(&name)
 }
 
-/// What was done with records of a log from outside. In memory some 64 bytes a range and a renewal.
+/// What was done with records of a log from outside. In memory some 64 bytes a range and a renewal, and the text of each
+/// cause: once for all renewals that share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     log: u64,
@@ -68,7 +69,7 @@ pub struct Renewal {
     pub attempts: u32,
     /// When that was last, in nanoseconds since 1970.
     pub at: u64,
-    /// What was wrong the last time.
+    /// What was wrong the last time. Of those that are read from disk equal ones are one; who renews sees to the others.
     pub cause: Arc<str>,
 }
 
@@ -97,14 +98,21 @@ impl Marks {
     /// # Errors
     /// The disk fails; then those before are there.
     pub fn save(&self, disk: &impl Disk) -> io::Result<()> {
+        Self::put(disk, &self.encode())
+    }
+
+    /// Makes what [`encode`](Self::encode) gave durable, in the place of those before. One at a time for each folder.
+    ///
+    /// # Errors
+    /// The disk fails; then those before are there.
+    pub fn put(disk: &impl Disk, bytes: &[u8]) -> io::Result<()> {
         match disk.remove(FRESH) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let bytes = self.encode();
         let mut file = disk.create(FRESH, bytes.len() as u64)?;
-        file.write_at(0, &bytes)?;
+        file.write_at(0, bytes)?;
         file.sync()?;
         disk.rename(FRESH, MARKS)?;
         disk.sync_names()
@@ -139,6 +147,20 @@ impl Marks {
             }
         }
         Ok(Cursors::newest(slots).filter(|cursors| cursors.log == head.log).map(|_| head.settled))
+    }
+
+    /// The number after the last record of the log with this identity that the marks know of; zero where there are none. A
+    /// log gives out none below it when it is opened: the record may have been marked before it was durable.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn end_in(disk: &impl Disk, log: u64) -> io::Result<Seq> {
+        let marks = Self::read(disk, log)?;
+        let done = marks.done.last_key_value().map_or(0, |(_, end)| *end);
+        let renewed = marks.renewed.last_key_value().map_or(0, |(number, _)| number.saturating_add(1));
+        // The head alone counts too, as for who gives space up.
+        let settled = Self::settled_in(disk)?.unwrap_or(0).max(marks.settled);
+        Ok(settled.max(done).max(renewed))
     }
 
     /// Whether a record is done.

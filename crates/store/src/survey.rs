@@ -101,6 +101,7 @@ impl Survey {
             survey.look_at_cursors(disk)?;
         }
         numbers.sort_unstable();
+        survey.look_for_identity(disk, &numbers)?;
         let (mut wants, mut seen, mut missing) = (true, 0, Vec::new());
         for number in numbers {
             let mut see = |header: &frame::Header, payload: &[u8]| {
@@ -155,6 +156,19 @@ impl Survey {
         Ok(())
     }
 
+    /// Without cursors any whole header says which log it is; without that no frame can be read.
+    fn look_for_identity(&mut self, disk: &impl Disk, numbers: &[u64]) -> io::Result<()> {
+        for number in numbers {
+            if self.log.is_some() {
+                break;
+            }
+            let bytes = whole(disk, &segment::name(*number), HEADER_BYTES as u64)?;
+            let header = bytes.as_deref().and_then(|bytes| bytes.first_chunk()).map(Header::decode);
+            self.log = header.and_then(Result::ok).filter(|header| header.number == *number).map(|header| header.log);
+        }
+        Ok(())
+    }
+
     /// Records that had been durable and cannot be read back, and that some reader has yet to read.
     #[must_use]
     pub fn damaged(&self) -> u64 {
@@ -204,12 +218,19 @@ impl Survey {
         }
         let log = header.map(|header| header.log).or(self.log);
         self.log = self.log.or(log);
-        let before = self.segments.last().map_or(0, |before| before.end);
+        let salt = segment::salt(log.unwrap_or(0), number);
         found.damaged_header = header.is_none();
-        found.first = header.map_or(before, |header| header.first);
+        found.first = match (header, self.segments.last()) {
+            (Some(header), _) => header.first,
+            (None, Some(before)) => before.end,
+            // The oldest one begins where its first whole frame does.
+            (None, None) => match segment::look(&bytes, HEADER_BYTES as u64, salt, 0, Seq::MAX) {
+                Found::Frame(header) | Found::Damage { header, .. } => header.follows(),
+                Found::End => 0,
+            },
+        };
         found.end = found.first;
         let durable = self.cursors.as_ref().map_or(0, |cursors| cursors.durable);
-        let salt = segment::salt(log.unwrap_or(0), number);
         found.look_at_frames(&bytes, salt, durable, see, |records| {
             missing.push(Missing { segment: self.segments.len(), records });
         });

@@ -10,7 +10,7 @@
 mod common;
 
 use common::{SECOND, World};
-use tidegate_store::{Fault, Health, LogOptions, SyncPolicy};
+use tidegate_store::{Fault, Health, LogOptions, Next, SyncPolicy, Trouble};
 
 fn options() -> LogOptions {
     World::small().sync(SyncPolicy::Always)
@@ -166,6 +166,38 @@ fn a_full_disk_is_pressure_and_the_log_goes_on_by_itself() {
     assert_eq!(world.log().appender.health(), Health::Good);
     assert!(world.durable > before, "what waited was written into the freed segments");
     world.crash();
+}
+
+/// The reader takes from memory all that waited for the disk, while more comes all the time: nobody waits for the disk then.
+#[test]
+fn a_full_disk_that_nobody_waits_for_is_forgotten() {
+    let mut world = World::passing(1, World::small().sync(SyncPolicy::Always));
+    world.disk.set_capacity(0);
+    for _ in 0..8 {
+        world.append(1_000).unwrap();
+    }
+    // Until the spare segment is used up, too.
+    while world.log().appender.health() == Health::Good {
+        world.append(1_000).unwrap();
+        world.round();
+    }
+    assert!(matches!(world.log().appender.health(), Health::Waiting(Trouble::DiskFull)));
+    for _ in 0..40 {
+        let read = world.read(usize::MAX);
+        world.settle(read);
+        world.append(100).unwrap();
+        world.round();
+    }
+    let now = world.now;
+    let next = world.log().committer.round(now);
+    assert_eq!(world.log().appender.health(), Health::Good, "one waits in memory, none for the disk");
+    assert!(matches!(next, Next::At(at) if at > now), "it does not go round and round: {next:?}, now {now}");
+    // When more has to be written than there is room for, that the disk is full is known again.
+    for _ in 0..8 {
+        world.append(1_000).unwrap();
+    }
+    world.round();
+    assert!(matches!(world.log().appender.health(), Health::Waiting(Trouble::DiskFull)));
 }
 
 #[test]

@@ -43,6 +43,25 @@ fn the_group_commit_waits_for_its_time_unless_asked_to_hurry() {
 }
 
 #[test]
+fn who_hurries_while_nothing_waits_hurries_once() {
+    let mut world = World::new(1, World::small().sync(SyncPolicy::Always).save_every(Duration::from_secs(3_600)));
+    for _ in 0..4 {
+        world.append(100).unwrap();
+    }
+    world.round();
+    world.read_all();
+    world.round();
+    world.log().appender.hurry();
+    world.round();
+    let calls = world.disk.calls();
+    for settled in 1..=4 {
+        world.settle(settled);
+        world.round();
+    }
+    assert_eq!(world.disk.calls(), calls, "cursors wait for their time");
+}
+
+#[test]
 fn one_sync_covers_what_came_together() {
     let mut world = World::new(1, World::small());
     for _ in 0..20 {

@@ -100,6 +100,22 @@ fn cursors_that_are_both_damaged_are_made_anew_from_the_oldest_record_on() {
 }
 
 #[test]
+fn without_cursors_and_with_a_damaged_header_the_other_segments_say_which_log_it_is() {
+    for byte in [3, 20, 40, 60] {
+        let disk = filled(3);
+        for name in ["cursors.a", "cursors.b"] {
+            disk.flip(name, 100, 3);
+        }
+        disk.flip(&tidegate_store::segment::name(Survey::of(&disk).unwrap().segments[0].number), byte, 2);
+        let survey = Survey::of(&disk).unwrap();
+        assert_eq!((survey.damaged(), survey.segments[0].damaged_header), (0, true));
+        let repaired = repair(disk.clone(), "edge", false, 3 * SECOND).unwrap();
+        assert_eq!((repaired.gone, repaired.mends.len()), (0, 1), "{:?}", repaired.mends);
+        assert_eq!(read(&disk), (0..40).collect::<Vec<u8>>());
+    }
+}
+
+#[test]
 fn a_damaged_record_costs_itself_alone() {
     let disk = filled(4);
     let victim = tidegate_store::segment::name(Survey::of(&disk).unwrap().segments[1].number);

@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::World;
-use tidegate_store::{Disk, DiskFile, Survey, segment};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{SECOND, World};
+use tidegate_store::{Disk, DiskFile, Fault, Log, Marks, Read, Renewal, Survey, SyncPolicy, WritePolicy, segment};
 
 fn seen(world: &World) -> (Survey, Vec<u64>) {
     let mut seen = Vec::new();
@@ -114,4 +117,84 @@ fn what_a_log_at_work_gives_up_while_it_is_looked_at_is_not_damage() {
     let survey = survey.unwrap();
     assert_eq!((survey.damaged(), survey.settled(), survey.end()), (0, 30, 40));
     assert!(survey.segments.len() < 8, "some were gone: {:?}", survey.segments);
+}
+
+/// What is seen in the page cache may be marked, with a sync of the marks, before it is durable itself.
+#[test]
+fn numbers_of_records_that_were_marked_and_lost_are_not_given_out_again() {
+    let calm = WritePolicy::UnderPressure { batches: 4, wait: Duration::from_secs(1) };
+    for (seed, policy) in (0..40).flat_map(|seed| [(seed, WritePolicy::Always), (seed, calm)]) {
+        let mut world = World::new(seed, World::small().sync(SyncPolicy::Always).write(policy));
+        for _ in 0..4 {
+            world.append(100).unwrap();
+        }
+        world.round();
+        assert_eq!(world.durable, 4);
+        // So that the cursors are saved, and nothing but the records is written next.
+        world.now += SECOND;
+        world.round();
+        for _ in 0..4 {
+            world.append(100).unwrap();
+        }
+        // Written, and the sync is pending.
+        world.disk.plan(world.disk.calls() + 1, Fault::Failed);
+        world.round();
+        assert_eq!(world.durable, 4);
+        world.disk.mend();
+        let (survey, records) = seen(&world);
+        assert_eq!(records.last(), Some(&7), "what is in the page cache is seen");
+        let log = survey.log.unwrap();
+        let mut marks = Marks::read(&world.disk, log).unwrap();
+        (4..7).for_each(|number| marks.done(number));
+        marks.renew(7, Renewal { attempts: 1, at: 1, cause: "no".into() });
+        marks.save(&world.disk).unwrap();
+
+        world.log = None;
+        world.disk.crash();
+        let options = world.options.clone();
+        let mut opened = Log::open(world.disk.clone(), options, &["r"], world.now).unwrap();
+        assert_eq!(opened.recovered.next, 8, "seed {seed}: those that were marked are not given out again");
+        assert_eq!(opened.recovered.damaged_tail, 0);
+        let others: Vec<_> =
+            (0..4).map(|at| opened.appender.append(1, &Arc::from(&b"others"[..]), world.now + at).unwrap()).collect();
+        assert_eq!(others, [9, 10, 11, 12]);
+        opened.committer.round(world.now + SECOND);
+        assert_eq!(opened.appender.durable(), 12);
+        let marks = Marks::read(&world.disk, log).unwrap();
+        assert!((8..12).all(|number| !marks.is_done(number) && marks.renewal(number).is_none()));
+        // All of them come, and nothing is missing: also after another start.
+        for _ in 0..2 {
+            let mut came = Vec::new();
+            loop {
+                match opened.readers[0].read().unwrap() {
+                    Read::Empty => break,
+                    Read::Damaged(records) => panic!("seed {seed}: {records} are missing"),
+                    Read::Entry { entry, skip } => came.push((entry.first, skip)),
+                }
+            }
+            came.retain(|(number, _)| !(4..8).contains(number));
+            assert_eq!(came, [0, 1, 2, 3, 8, 9, 10, 11].map(|number| (number, 0)), "seed {seed}");
+            assert_eq!(Survey::of(&world.disk).unwrap().damaged(), 0);
+            opened = Log::open(world.disk.clone(), world.options.clone(), &["r"], world.now).unwrap();
+        }
+    }
+}
+
+/// A reader that had read everything goes on with what is appended next, though it is not written.
+#[test]
+fn behind_numbers_that_were_marked_a_reader_goes_on() {
+    let mut world = World::passing(1, World::small());
+    world.log = None;
+    let survey = Survey::of(&world.disk).unwrap();
+    let mut marks = Marks::new(survey.log.unwrap());
+    marks.done(5);
+    marks.save(&world.disk).unwrap();
+    let mut log = Log::open(world.disk.clone(), world.options.clone(), &["r"], world.now).unwrap();
+    assert_eq!((log.recovered.next, log.readers[0].lag()), (6, 0));
+    assert_eq!(log.appender.append(1, &Arc::from(&b"next"[..]), world.now).unwrap(), 7);
+    log.committer.round(world.now);
+    assert_eq!(log.appender.durable(), 0, "it waits in memory");
+    assert!(matches!(log.readers[0].read().unwrap(), Read::Entry { entry, skip: 0 } if entry.first == 6));
+    log.readers[0].settle(7);
+    assert_eq!((log.appender.safe(), log.appender.counts().passed), (7, 1));
 }

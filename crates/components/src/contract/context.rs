@@ -21,6 +21,8 @@ pub struct BuildContext {
     pub observed: Observed,
     /// Where the node puts what it refuses for good, where that is kept. For transforms.
     pub letters: Option<LetterTray<Rows>>,
+    /// Nodes whose refused records go back to where they came from, where they are kept: in a replay of dead letters.
+    pub give_back: Arc<[Arc<str>]>,
     /// The counters of the components.
     pub meters: Meters,
     /// Whether what is built will run: then folders of data are locked, so that no other process works with them. Not so
@@ -41,6 +43,7 @@ impl BuildContext {
             node: Arc::from(""),
             observed: Observed::default(),
             letters: None,
+            give_back: Arc::default(),
             meters: Meters::default(),
             runs: false,
             one_way: false,
@@ -58,6 +61,12 @@ impl BuildContext {
     pub const fn one_way(mut self, one_way: bool) -> Self {
         self.one_way = one_way;
         self
+    }
+
+    /// Whether what the node refuses for good is kept: as a dead letter, or where it comes from.
+    #[must_use]
+    pub fn keeps_refused(&self) -> bool {
+        self.letters.is_some() || self.give_back.contains(&self.node)
     }
 
     /// With this name of the machine.

@@ -30,6 +30,9 @@ const PIECES: usize = 4;
 /// How often what was marked is made durable.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// The most causes that are told apart.
+const MOST_CAUSES: usize = 1_000;
+
 /// What became of the letters so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -43,8 +46,10 @@ pub struct Tally {
     pub refused: u64,
     /// Were given back for now: their receiver could not be reached, or shed by a full buffer.
     pub given_back: u64,
-    /// Why letters stay, and how many.
+    /// Why letters stay, and how many: the first 1,000 causes that come up.
     pub causes: BTreeMap<String, u64>,
+    /// Letters that stay for other reasons than those.
+    pub other_causes: u64,
     /// That marks could not be saved.
     pub trouble: Option<String>,
 }
@@ -55,6 +60,15 @@ impl Tally {
     pub const fn done(&self) -> u64 {
         self.delivered + self.filtered
     }
+
+    fn stays(&mut self, cause: &str) {
+        let is_room = self.causes.len() < MOST_CAUSES;
+        match self.causes.get_mut(cause) {
+            Some(count) => *count += 1,
+            None if is_room => drop(self.causes.insert(cause.to_owned(), 1)),
+            None => self.other_causes += 1,
+        }
+    }
 }
 
 /// Where it is marked what became of each letter. Clones are the same.
@@ -63,10 +77,19 @@ pub struct Desk(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Letters under way, as far as nobody waits for them yet.
-    new: Mutex<VecDeque<(u64, GroupWatch)>>,
+    new: Mutex<New>,
     news: Notify,
     state: Mutex<(Marker, Tally)>,
+    /// Held by who saves, so that what is newer is never overwritten.
+    saving: Mutex<()>,
+}
+
+/// Letters under way, as far as nobody waits for them yet.
+#[derive(Debug, Default)]
+struct New {
+    watched: VecDeque<(u64, GroupWatch)>,
+    /// Were read, and their watch is still to come.
+    unwatched: u64,
 }
 
 impl Desk {
@@ -74,7 +97,7 @@ impl Desk {
     #[must_use]
     pub fn new(marker: Marker) -> Self {
         let state = Mutex::new((marker, Tally::default()));
-        Self(Arc::new(Shared { new: Mutex::default(), news: Notify::new(), state }))
+        Self(Arc::new(Shared { new: Mutex::default(), news: Notify::new(), state, saving: Mutex::default() }))
     }
 
     /// What became of the letters so far.
@@ -88,9 +111,15 @@ impl Desk {
     /// # Errors
     /// As [`Marker::save`].
     pub fn save(&self) -> io::Result<()> {
+        // Letters settle while the disk is busy: what waits for it holds nothing that they need.
+        let _turn = self.0.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sheet) = self.state().0.sheet() else { return Ok(()) };
+        let saved = sheet.put();
         let mut state = self.state();
-        let saved = state.0.save();
         state.1.trouble = saved.as_ref().err().map(ToString::to_string);
+        if saved.is_ok() {
+            state.0.saved(&sheet);
+        }
         saved
     }
 
@@ -105,12 +134,29 @@ impl Desk {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn new_ones(&self) -> MutexGuard<'_, VecDeque<(u64, GroupWatch)>> {
+    fn new_ones(&self) -> MutexGuard<'_, New> {
         self.0.new.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A letter was read; its watch will come.
+    fn was_read(&self) {
+        self.new_ones().unwatched += 1;
+        self.state().1.read += 1;
+    }
+
     fn watch(&self, number: u64, watch: GroupWatch) {
-        self.new_ones().push_back((number, watch));
+        let mut new = self.new_ones();
+        new.unwatched = new.unwatched.saturating_sub(1);
+        new.watched.push_back((number, watch));
+        drop(new);
+        self.0.news.notify_one();
+    }
+
+    /// So many that were read will not be watched: nobody reads any more.
+    fn is_left(&self, unwatched: u64) {
+        let mut new = self.new_ones();
+        new.unwatched = new.unwatched.saturating_sub(unwatched);
+        drop(new);
         self.0.news.notify_one();
     }
 
@@ -118,10 +164,9 @@ impl Desk {
         let mut state = self.state();
         let (marker, tally) = &mut *state;
         let count = |of: Outcome| outcome.counts.get(of).get() > 0;
-        let mut stays = |cause: &str| *tally.causes.entry(cause.to_owned()).or_default() += 1;
         if let Some(nack) = &outcome.nack {
             marker.refused_again(number, nack.cause.as_str());
-            stays(nack.cause.as_str());
+            tally.stays(nack.cause.as_str());
             match nack.kind {
                 tidegate_flow::NackKind::Permanent => tally.refused += 1,
                 tidegate_flow::NackKind::Transient => tally.given_back += 1,
@@ -129,7 +174,7 @@ impl Desk {
         } else if count(Outcome::Abandoned) {
             // It stays as it was.
         } else if count(Outcome::Shed) || count(Outcome::Expired) {
-            stays("given up on its way by a policy of the file: a full buffer, or a deadline");
+            tally.stays("given up on its way by a policy of the file: a full buffer, or a deadline");
             tally.given_back += 1;
         } else {
             marker.done(number);
@@ -147,9 +192,13 @@ impl Desk {
         let mut saves = tokio::time::interval(SAVE_EVERY);
         let mut is_open = true;
         loop {
-            let new: Vec<_> = self.new_ones().drain(..).collect();
+            let (new, unwatched) = {
+                let mut new = self.new_ones();
+                (std::mem::take(&mut new.watched), new.unwatched)
+            };
             under_way.extend(new.into_iter().map(|(number, watch)| async move { (number, watch.await) }));
-            if !is_open && under_way.is_empty() {
+            // One that was read before `closing` shut may have to wait for its ticket, and be delivered all the same.
+            if !is_open && unwatched == 0 && under_way.is_empty() {
                 break;
             }
             tokio::select! {
@@ -245,11 +294,8 @@ fn read(replay: Replay, to: &mpsc::Sender<io::Result<Piece>>) {
         let is_meant = origin.as_deref().is_none_or(|origin| letter.origin() == Some(origin))
             && wish.as_mut().is_none_or(|wish| wish.matches(letter));
         if is_meant {
-            let mut rows = Rows::default();
-            let text = letter.row.bytes();
-            rows.push_copy(text, letter.row.form(), &letter.row.origin().cloned().unwrap_or_default());
-            bytes += text.len();
-            piece.push_back((letter.number, rows));
+            bytes += letter.row.bytes().len();
+            piece.push_back((letter.number, as_it_was(letter)));
         }
         if bytes < PIECE && piece.len() < 1_024 {
             return true;
@@ -259,6 +305,20 @@ fn read(replay: Replay, to: &mpsc::Sender<io::Result<Piece>>) {
     });
     // Nobody takes them any more where this fails.
     drop(to.blocking_send(read.map(|_| piece)));
+}
+
+impl Drop for ReplaySource {
+    fn drop(&mut self) {
+        self.desk.is_left(self.unwatched.len() as u64);
+    }
+}
+
+/// The record of a letter, with its id: one that is delivered twice can be told.
+fn as_it_was(letter: &Letter<'_>) -> Rows {
+    let mut rows = Rows::default();
+    let origin = letter.row.origin().cloned().unwrap_or_default();
+    rows.push_copy_as(letter.row.id(), letter.row.bytes(), letter.row.form(), &origin);
+    rows
 }
 
 impl Source for ReplaySource {
@@ -300,7 +360,7 @@ impl Source for ReplaySource {
             return Ok(Pull { payload: Rows::default(), position: None });
         };
         self.unwatched.push_back(number);
-        self.desk.state().1.read += 1;
+        self.desk.was_read();
         Ok(Pull { payload: rows, position: Some(()) })
     }
 
@@ -312,5 +372,60 @@ impl Source for ReplaySource {
         if let Some(number) = self.unwatched.pop_front() {
             self.desk.watch(number, watch);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_flow::{Meta, Time, Window, WindowSpec};
+    use tidegate_record::{Form, Origin, RecordId, StreamId, Timestamp};
+    use tidegate_runtime::KillSwitch;
+
+    use super::*;
+    use crate::testkit::folder;
+
+    #[test]
+    fn causes_are_told_apart_up_to_a_thousand() {
+        let mut tally = Tally::default();
+        (0..1_200).for_each(|number| tally.stays(&format!("record {number}")));
+        tally.stays("record 7");
+        assert_eq!((tally.causes.len(), tally.other_causes, tally.causes["record 7"]), (1_000, 200, 2));
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_was_read_and_waits_for_its_ticket_is_waited_for() {
+        let folder = folder();
+        let desk = Desk::new(Marker::of(&Stock { folder: folder.path().to_owned() }).unwrap());
+        let (closing, window) = (KillSwitch::new(), Window::<()>::new(WindowSpec::default()).unwrap());
+        desk.was_read();
+        desk.was_read();
+        let mut attending = Box::pin(desk.clone().attend(closing.intake_with(None)));
+        closing.shut();
+        for _ in 0..3 {
+            assert!(futures_util::poll!(&mut attending).is_pending(), "two are not watched yet");
+        }
+        let weight = Weight::new(1, 1);
+        let (ticket, watch) = window.try_open_watched(0, weight, Some(()), Time::ZERO).unwrap();
+        desk.watch(3, watch);
+        assert!(futures_util::poll!(&mut attending).is_pending());
+        ticket.settle(Outcome::Delivered);
+        assert_eq!(desk.tally().read, 2);
+        desk.is_left(1);
+        attending.await;
+        assert_eq!(desk.tally().delivered, 1);
+        desk.save().unwrap();
+    }
+
+    #[test]
+    fn a_letter_is_replayed_under_the_id_that_it_had() {
+        let id = RecordId::new(StreamId::from_bits(77), 40);
+        let mut stored = Rows::default();
+        stored.push_copy_as(Some(id), b"{\"a\":1}", Form::Object, &Arc::new(Origin::default()));
+        let row = stored.row(0);
+        let meta = Meta::default();
+        let letter = Letter { number: 3, stored: Timestamp::from_unix_nanos(0), meta: &meta, renewal: None, row };
+        let again = as_it_was(&letter);
+        assert_eq!(again.row(0).id(), Some(id));
+        assert_eq!((again.row(0).bytes(), again.row(0).form()), (&b"{\"a\":1}"[..], Form::Object));
     }
 }

@@ -14,9 +14,12 @@
 //!   408 one that does not come, 401, 404 and 405 what is not meant for it.
 //!
 //! Records are known by what the sender says: the header `Tidegate-Ids`, as the sink `http` sends it, names each of them,
-//! and with `Idempotency-Key` they are counted within that key. Whoever sends something again with the same ids can so be
-//! told from one who sends something equal (`dedupe` with `by: id`). Without, they are counted for this run. A sender could
-//! name its records like those of others: where senders do not trust each other, set `record_ids: own`.
+//! and with `Idempotency-Key` they are counted within that key, the path and the body: the same request alone repeats, and
+//! what a key was given to together must be sent again together. Clients that choose the same key for different bodies are
+//! not confused; those that choose the same key (a counter, a date) for the same body are: have them draw keys. Whoever
+//! sends something again with the same ids can so be told from one who sends something equal (`dedupe` with `by: id`).
+//! Without, they are counted for this run. A sender could name its records like those of others: where senders do not trust
+//! each other, set `record_ids: own`.
 //!
 //! Holds 16 KiB for each connection, each body, what it was before it was compressed, and a list of its records: all of it
 //! charged before it is filled. Where there is no memory or no place (`connection_limit`) for another connection, the one

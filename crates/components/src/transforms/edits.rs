@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidegate_flow::{Batch, Deadlines, Lease, Meta, Nack, ShedReason, Stored as _, Weight};
+use tidegate_flow::{Batch, Deadlines, Lease, Meta, Nack, Records, ShedReason, Stored as _, Ticket, Weight};
 use tidegate_record::Row;
 use tidegate_runtime::{LetterTray, StageContext, panic_nack};
 
@@ -30,17 +30,18 @@ pub(super) struct Edits {
     refused: Vec<(u32, Nack)>,
     /// Where those that are refused are kept; else they go back to their source.
     letters: Option<LetterTray<Rows>>,
+    keeps_refused: bool,
 }
 
 impl Edits {
     /// For a node.
     pub(super) fn of(cx: &BuildContext) -> Self {
-        Self { letters: cx.letters.clone(), ..Self::default() }
+        Self { letters: cx.letters.clone(), keeps_refused: cx.keeps_refused(), ..Self::default() }
     }
 
-    /// Whether records that are refused are kept as dead letters.
-    pub(super) fn keeps_letters(&self) -> bool {
-        self.letters.is_some()
+    /// Whether records that are refused are kept.
+    pub(super) fn keeps_refused(&self) -> bool {
+        self.keeps_refused
     }
 
     /// Asks `decide` about each row. Where it panics, that row alone is refused for good, and the next is asked about.
@@ -92,7 +93,7 @@ impl Edits {
         reason: ShedReason,
         cx: &StageContext,
     ) -> Option<Batch<Rows>> {
-        let Self { filtered, shed, refused, letters } = self;
+        let Self { filtered, shed, refused, letters, .. } = self;
         for row in shed.iter_mut().chain(refused.iter_mut().map(|(row, _)| row)) {
             *row -= before(filtered, *row);
         }
@@ -115,27 +116,52 @@ impl Edits {
 /// Moves rows that are refused to the tray, each as it stands: with its edits, and without what it shared with others.
 fn put(refused: Vec<(u32, Nack)>, letters: &LetterTray<Rows>, batch: &mut Batch<Rows>, cx: &StageContext) {
     let mut text = Vec::new();
-    let mut copies = Vec::with_capacity(refused.len());
-    for (row, _) in &refused {
-        text.clear();
-        batch.payload.store(*row..*row + 1, &mut text);
-        let mut copy = Rows::default();
-        // What was just written can be read.
-        let _ = copy.restore(&text, 0, Weight::new(1, u64::MAX));
-        copies.push(copy);
-    }
+    let copies: Vec<Rows> = refused.iter().map(|(row, _)| copy_of(&batch.payload, *row, &mut text)).collect();
     let numbers: Vec<u32> = refused.iter().map(|(row, _)| *row).collect();
     let mut tickets = batch.take_rows(&numbers);
     for (copy, (_, nack)) in copies.into_iter().zip(refused) {
         let rest = tickets.split_off(1);
         let ticket = std::mem::replace(&mut tickets, rest);
-        let meta = Meta { deadlines: Deadlines::None, ..batch.meta.clone() };
-        let mut letter = Batch { payload: copy, ticket, lease: Lease::none(), meta };
-        match cx.cover(&mut letter) {
-            Ok(()) => letters.put(letter, nack),
-            Err(nack) => cx.refuse(letter, nack),
-        }
+        put_row(copy, ticket, &batch.meta, nack, letters, cx);
     }
+}
+
+/// A row alone.
+fn copy_of(rows: &Rows, row: u32, text: &mut Vec<u8>) -> Rows {
+    text.clear();
+    rows.store(row..row + 1, text);
+    let mut copy = Rows::default();
+    // What was just written can be read.
+    let _ = copy.restore(text, 0, Weight::new(1, u64::MAX));
+    copy
+}
+
+fn put_row(row: Rows, ticket: Ticket, of: &Meta, nack: Nack, letters: &LetterTray<Rows>, cx: &StageContext) {
+    let meta = Meta { deadlines: Deadlines::None, ..of.clone() };
+    let mut letter = Batch { payload: row, ticket, lease: Lease::none(), meta };
+    match cx.cover(&mut letter) {
+        Ok(()) => letters.put(letter, nack),
+        Err(nack) => cx.refuse(letter, nack),
+    }
+}
+
+/// Refuses one row for good, whose ticket was taken from its batch: to the tray where there is one, else back to its source.
+pub(super) fn refuse_one(
+    (batch, row): (&Batch<Rows>, u32),
+    ticket: Ticket,
+    nack: Nack,
+    letters: Option<&LetterTray<Rows>>,
+    cx: &StageContext,
+) {
+    if let Some(letters) = letters {
+        put_row(copy_of(&batch.payload, row, &mut Vec::new()), ticket, &batch.meta, nack, letters, cx);
+        return;
+    }
+    ticket.nack(nack);
+    cx.counter().record(|flows| {
+        flows.returned += Records::new(1);
+        flows.held -= Records::new(1);
+    });
 }
 
 /// How many of `rows`, which are in ascending order, come before `row`.

@@ -61,10 +61,10 @@ impl Transform<Rows> for FilterStep {
 
     fn process(&mut self, input: Batch<Rows>, out: &mut Option<Batch<Rows>>, cx: &mut StageContext) -> Step {
         let Self { condition, edits } = self;
-        let keeps_letters = edits.keeps_letters();
+        let keeps_refused = edits.keeps_refused();
         edits.decide(&input.payload, |row| match condition.ask(row) {
             Ok(true) => Decision::Keep,
-            Err(why) if keeps_letters => Decision::Refuse(Nack::permanent(why)),
+            Err(why) if keeps_refused => Decision::Refuse(Nack::permanent(why)),
             Ok(false) | Err(_) => Decision::Filter,
         });
         *out = edits.apply(input, ShedReason::Throttle, cx);

@@ -9,6 +9,7 @@
 //! * **Settles** a record as absorbed when a checkpoint has it (`ack: on_checkpoint`), or at once (`ack: on_absorb`: what is in
 //!   open groups is lost with the process). Records that it emits are kept in the checkpoint until they are safe.
 //!   One that has come before, by its id, is not merged again: see `records_repeated`.
+//!   One that would take more than half of `max_size` goes back to its source, alone, or to `dead_letter`.
 //! * **Completes** with its input, when all groups are sent; told to stop, it leaves them in the checkpoint, and goes on
 //!   with them when it is started again.
 //! * **Fails** when its checkpoint is larger than `max_size`.
@@ -246,18 +247,30 @@ impl TransformConfig for Reduce {
         })
     }
 
+    fn refuses_records(&self) -> bool {
+        true
+    }
+
     fn build(self: Box<Self>, cx: &BuildContext) -> Result<BuiltTransform, StartError> {
+        let holds = self.holds();
+        Ok(BuiltTransform::holding(self.step(cx)?, holds))
+    }
+}
+
+impl Reduce {
+    fn step(&self, cx: &BuildContext) -> Result<ReduceStep, StartError> {
         drop(counter(cx));
         let spec = self.spec().map_err(|(key, text)| StartError::new(format!("`{key}` {text}")))?;
         let asked = |key: &str, text: &Option<ConditionText>| text.as_ref().map(|text| text.asked(key, cx)).transpose();
         let (bounds, holds, place) = (self.bounds(cx), self.holds(), Place::of(cx));
         let saving = Saving { place, period: self.checkpoint, most: Bytes::from(bounds.bytes + SAVED_BYTES) };
-        let step = ReduceStep {
+        Ok(ReduceStep {
             group_by: spec.group_by.clone(),
             book: Arc::new(Book::new(Arc::new(spec), bounds, fresh_stream(&cx.node))),
             saving: bounds.checkpoints.then_some(saving),
             keeper: None,
             node: Arc::clone(&cx.node),
+            letters: cx.letters.clone(),
             starts: asked("starts_when", &self.starts_when)?,
             ends: asked("ends_when", &self.ends_when)?,
             input: None,
@@ -272,8 +285,7 @@ impl TransformConfig for Reduce {
             seen: Time::ZERO,
             wake_at: None,
             waits: Waits::Nothing,
-        };
-        Ok(BuiltTransform::holding(step, holds))
+        })
     }
 }
 

@@ -145,7 +145,7 @@ impl TransformConfig for Remap {
         let (text, key) = self.text()?;
         let compiled = Program::compile(&text, &self.options()?).map_err(|found| first_error(&found, key))?;
         let treat = |drops: bool| match (drops, self.reroute_dropped) {
-            _ if cx.letters.is_some() => Treatment::Letter,
+            _ if cx.keeps_refused() => Treatment::Letter,
             (false, _) => Treatment::Keep,
             (true, false) => Treatment::Drop,
             (true, true) => Treatment::Reroute,

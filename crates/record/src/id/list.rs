@@ -109,9 +109,10 @@ impl IdList {
             Some(rest) if rest.starts_with(',') => text.len() - rest.len() + 1,
             _ => return Err(InvalidIds::Version),
         };
+        let has_runs = text.len() > VERSION.len();
         let mut list = Self { text: text.into(), at: rest, run: None, known: Known::default(), count: 0 };
         let (mut known, mut total) = (Known::default(), 0_u32);
-        for (at, word) in text[rest..].split(',').enumerate().filter(|_| rest < text.len()) {
+        for (at, word) in text[rest..].split(',').enumerate().filter(|_| has_runs) {
             let run = known.read(word.trim()).ok_or(InvalidIds::Run(at))?;
             total = total.checked_add(run.count).filter(|total| *total <= most).ok_or(InvalidIds::TooMany(most))?;
         }

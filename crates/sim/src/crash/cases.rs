@@ -20,13 +20,20 @@ pub(super) struct Case {
     pub(super) sink: End,
     /// With a buffer on disk.
     pub(super) disk: bool,
+    /// When what is in that is written: `always`, or `under_pressure`.
+    pub(super) write: &'static str,
 }
 
 const fn case(name: &'static str, source: source::Kind, sink: End, disk: bool) -> Case {
-    Case { name, source, sink, disk }
+    Case { name, source, sink, disk, write: "always" }
 }
 
-pub(super) const CASES: [Case; 8] = [
+/// One whose buffer on disk takes only what the sink does not.
+const fn spill(name: &'static str, source: source::Kind) -> Case {
+    Case { name, source, sink: End::Http, disk: true, write: "under_pressure" }
+}
+
+pub(super) const CASES: [Case; 10] = [
     case("http_http_disk", source::Kind::Http, End::Http, true),
     case("http_http_memory", source::Kind::Http, End::Http, false),
     case("file_http_disk", source::Kind::File, End::Http, true),
@@ -35,6 +42,8 @@ pub(super) const CASES: [Case; 8] = [
     case("file_file_memory", source::Kind::File, End::File, false),
     case("tcp_tcp_disk", source::Kind::Tcp, End::Tcp, true),
     case("tcp_tcp_memory", source::Kind::Tcp, End::Tcp, false),
+    spill("http_http_spill", source::Kind::Http),
+    spill("file_http_spill", source::Kind::File),
 ];
 
 /// What a pipeline file is made of.
@@ -83,7 +92,7 @@ impl Case {
             End::Tcp => format!("type: socket\n    mode: tcp\n    address: \"{to}\""),
         };
         let buffer = if self.disk {
-            format!("type: disk, max_size: {DISK}, fsync: {fsync}")
+            format!("type: disk, max_size: {DISK}, fsync: {fsync}, write: {}", self.write)
         } else {
             "type: memory, max_size: 6MiB".to_owned()
         };

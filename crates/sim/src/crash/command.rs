@@ -120,8 +120,13 @@ pub fn run(options: &Options, mut say: impl FnMut(&str)) -> bool {
             }
         }
     }
+    let never = report::never_reached(&verdicts);
+    is_well &= never.is_empty();
     if !options.json {
         say(&report::table(&verdicts));
+        for (point, rounds) in &never {
+            say(&format!("BROKEN {point} was reached in none of its rounds ({rounds}): nothing was killed there\n"));
+        }
         if let Some(why) = left_out.first() {
             say(&format!("NOT PLAYED: {} rounds with a full disk: {why}\n", left_out.len()));
         }

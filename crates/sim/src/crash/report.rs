@@ -81,6 +81,19 @@ impl Sum {
     }
 }
 
+/// The points that no round came to, of those that were to kill one, each with its rounds: they are not tested then.
+pub(super) fn never_reached(verdicts: &[Verdict]) -> Vec<(&'static str, usize)> {
+    let mut points = BTreeMap::<Fault, (usize, usize)>::new();
+    for verdict in verdicts {
+        if let Some(hit) = verdict.facts.hit {
+            let (rounds, hits) = points.entry(verdict.round.fault).or_default();
+            *rounds += 1;
+            *hits += usize::from(hit);
+        }
+    }
+    points.into_iter().filter(|(_, (_, hits))| *hits == 0).map(|(fault, (rounds, _))| (fault.name(), rounds)).collect()
+}
+
 /// The tables.
 pub(super) fn table(verdicts: &[Verdict]) -> String {
     let (mut of_pipeline, mut of_fault) = (BTreeMap::<&str, Sum>::new(), BTreeMap::<Fault, Sum>::new());
@@ -151,4 +164,30 @@ pub(super) fn object(verdict: &Verdict) -> String {
         "resident_mib": facts.resident_mib, "notes": facts.notes, "broken": verdict.broken,
     });
     format!("{object}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash::draw::Round;
+    use crate::crash::round::Facts;
+
+    #[test]
+    fn a_point_that_no_round_came_to_is_told() {
+        let verdict = |point: &'static str, hit| Verdict {
+            round: Round { fault: Fault::At(point), ..Round::draw(1) },
+            facts: Facts { hit, ..Facts::default() },
+            acked: 0,
+            lost: 0,
+            twice: 0,
+            oldest: Duration::ZERO,
+            may_lose: 0,
+            broken: Vec::new(),
+        };
+        let some = [("roll", Some(false)), ("sync", Some(false)), ("sync", Some(true)), ("roll", Some(false))];
+        let mut verdicts: Vec<_> = some.into_iter().map(|(point, hit)| verdict(point, hit)).collect();
+        assert_eq!(never_reached(&verdicts), [("roll", 2)]);
+        verdicts.push(Verdict { round: Round { fault: Fault::Kill, ..Round::draw(1) }, ..verdict("ack", None) });
+        assert_eq!(never_reached(&verdicts), [("roll", 2)], "a kill at random has no point");
+    }
 }

@@ -59,12 +59,16 @@ fn find(bytes: &[u8]) -> Option<Tail> {
     loop {
         let length = usize::try_from(number(bytes, at + 4, 4).unwrap_or(0)).ok()?;
         let records = number(bytes, at + 16, 4).unwrap_or(0);
+        let first = number(bytes, at + 8, 8).unwrap_or(0);
+        // Behind a gap, what is durable says where the segment had come to.
+        let is_after_gap = number(bytes, at + 20, 4) == Some(1);
+        let follows = if is_after_gap { number(bytes, at + 32, 8).unwrap_or(0) } else { first };
         let end = at + FRAME_HEADER + length;
-        if length == 0 || records == 0 || number(bytes, at + 8, 8) != Some(expected) || end > bytes.len() {
+        if length == 0 || records == 0 || !(follows..first + records).contains(&expected) || end > bytes.len() {
             return Some(Tail { last, end: at });
         }
         last = at + FRAME_HEADER..end;
-        expected += records;
+        expected = first + records;
         at = end.next_multiple_of(8);
     }
 }
@@ -101,5 +105,18 @@ mod tests {
         let tail = find(&bytes).unwrap();
         assert_eq!((&bytes[tail.last], tail.end), (&b"world"[..], SEGMENT_HEADER + 96));
         assert_eq!(find(&segment(&[])).unwrap(), Tail { last: 0..0, end: SEGMENT_HEADER });
+    }
+
+    #[test]
+    fn a_frame_behind_records_that_need_not_be_there_counts() {
+        let mut bytes = segment(&[(7, b"hello"), (12, b"world"), (13, b"again")]);
+        let second = SEGMENT_HEADER + 48;
+        assert_eq!(find(&bytes).unwrap().end, second, "8 is missing");
+        bytes[second + 20] = 1;
+        bytes[second + 32] = 8;
+        let tail = find(&bytes).unwrap();
+        assert_eq!((&bytes[tail.last], tail.end), (&b"again"[..], SEGMENT_HEADER + 144));
+        bytes[second + 32] = 9;
+        assert_eq!(find(&bytes).unwrap().end, second, "8 was durable");
     }
 }

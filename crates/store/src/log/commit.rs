@@ -127,16 +127,17 @@ impl<D: Disk> Committer<D> {
     fn due(&self, now: u64) -> Vec<Entry> {
         let mut state = self.shared.lock();
         let writes = state.writes(self.shared.memory, now);
+        // Also where nothing waits: else each cursor that moves would be saved at once from now on.
+        let hurry = std::mem::take(&mut state.hurry);
         let Some(oldest) = state.pending.front().map(|entry| entry.time).filter(|_| writes) else { return Vec::new() };
         let waited = match self.options.sync {
             SyncPolicy::Always => true,
             SyncPolicy::Every(period) => oldest > now || now - oldest >= nanos(period),
         };
         let many = state.pending_bytes >= self.shared.memory / 2;
-        if !(waited || many || state.hurry || state.closed) {
+        if !(waited || many || hurry || state.closed) {
             return Vec::new();
         }
-        state.hurry = false;
         state.pending.iter().cloned().collect()
     }
 
@@ -284,10 +285,12 @@ impl<D: Disk> Committer<D> {
         self.shared.lock().health = health;
     }
 
-    /// What waited for a disk that failed has been settled from memory: nothing waits for it any more.
+    /// What waited for a disk that failed has been settled from memory: nothing waits for it any more, though what came
+    /// since may wait in memory.
     fn forget_trouble_that_passed(&mut self) {
         let mut state = self.shared.lock();
-        if state.pending.is_empty() && self.options.write != WritePolicy::Always {
+        if (state.pending.is_empty() || !state.spilling) && self.options.write != WritePolicy::Always {
+            self.retry = Retry::default();
             state.health = self.saver.trouble.clone().map_or(Health::Good, Health::Waiting);
         }
     }

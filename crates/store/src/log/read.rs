@@ -115,7 +115,10 @@ impl<D: Disk> Reader<D> {
     /// Records that it may see and has not read.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.shared.lock().readable().saturating_sub(self.at)
+        let state = self.shared.lock();
+        // Where nothing waits, numbers past what is durable were given to nobody, or are settled.
+        let end = if state.pending.is_empty() { state.durable } else { state.readable() };
+        end.saturating_sub(self.at)
     }
 
     /// Who says what of this reader's batches is settled; may be used while the reader reads.

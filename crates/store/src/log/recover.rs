@@ -17,7 +17,7 @@ use crate::Seq;
 use crate::cursor::{self, Cursors, MAX_READERS, NAMES, SLOT_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::Header as FrameHeader;
-use crate::marks::is_of_marks;
+use crate::marks::{Marks, is_of_marks};
 use crate::repair::is_set_aside;
 use crate::segment::{self, BadHeader, Found, HEADER_BYTES, Header, SPARE};
 
@@ -137,8 +137,7 @@ pub(super) fn open<D: Disk>(
     let active = resume(&disk, identity, &mut segments, saved.durable)?;
     let end = segments.back().map_or(0, |last| last.end);
     let durable = end.max(saved.durable);
-    // Cursors may be past what was ever written.
-    let next = durable.max(saved.readers.values().copied().max().unwrap_or(0));
+    let next = next_record(&disk, identity, durable, &saved)?;
     let settled = saved.readers.values().copied().min().unwrap_or(0);
     recovered.next = next;
     // What every reader has settled, or was given up for its age, nobody misses.
@@ -146,7 +145,9 @@ pub(super) fn open<D: Disk>(
     recovered.oldest = segments.front().map_or(next, |oldest| oldest.first);
     recovered.segments = segments.len();
 
-    let cursors = place_readers(readers, &saved, recovered.oldest)?;
+    let mut cursors = place_readers(readers, &saved, recovered.oldest)?;
+    // There is nothing between.
+    cursors.iter_mut().filter(|cursor| cursor.next >= durable).for_each(|cursor| cursor.next = next);
     recovered.orphans =
         cursors.iter().map(|cursor| cursor.name.clone()).filter(|name| !readers.contains(&name.as_str())).collect();
     let saver = saver(&disk, Cursors { log: identity, ..saved }, has_saved, &cursors, durable)?;
@@ -382,6 +383,14 @@ fn resume<D: Disk>(
     let rest = bytes.len() - place(offset);
     let cleared = file.write_at(offset, &vec![0; rest]).and_then(|()| file.sync());
     Ok(cleared.is_ok().then_some(Active { number: last.number, salt, file, offset, size: last.size }))
+}
+
+/// The number of the next record. Cursors may be past what was ever written, and so may marks: of records that were seen
+/// before they were durable, and went with the power. What got their numbers then would count as done.
+fn next_record<D: Disk>(disk: &Arc<D>, identity: u64, durable: Seq, saved: &Cursors) -> Result<Seq, OpenError> {
+    let marked = Marks::end_in(disk.as_ref(), identity).map_err(failed("read the marks"))?;
+    let settled = saved.readers.values().copied().max().unwrap_or(0);
+    Ok(durable.max(settled).max(marked))
 }
 
 /// Where each reader begins: those that were named, and those that the log knows.

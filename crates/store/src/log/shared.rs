@@ -196,9 +196,11 @@ impl State {
         if at >= self.readable() {
             return None;
         }
-        let batches = if at < self.durable { &self.recent } else { &self.pending };
+        let waits = at >= self.durable;
+        let batches = if waits { &self.pending } else { &self.recent };
         let behind = batches.partition_point(|entry| entry.end() <= at);
-        batches.get(behind).filter(|entry| entry.first <= at).cloned()
+        // What is missing before the first that waits was settled by all, or its numbers were never given out.
+        batches.get(behind).filter(|entry| waits || entry.first <= at).cloned()
     }
 
     /// Whether what is settled before it was written need not be.

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Far more than any step takes.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -31,6 +31,18 @@ pub(crate) fn tidegate(verb: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.arg(verb).stdin(Stdio::null());
     command
+}
+
+/// Waits until something is done, and looks for that now and then.
+///
+/// # Panics
+/// After [`LONG`].
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let (begun, pause) = (Instant::now(), Duration::from_millis(2));
+    while !done() {
+        assert!(begun.elapsed() < LONG, "waited for: {what}");
+        std::thread::park_timeout(pause);
+    }
 }
 
 /// A run of the program; killed as by `kill -9` when this is dropped.

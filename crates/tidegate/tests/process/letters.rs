@@ -435,3 +435,33 @@ fn what_was_left_in_a_buffer_is_repaired_and_replayed_to_another_component() {
     let (_, said) = buffer(&["ls", "--json", "--data-dir", &data]);
     assert!(said.contains("\"waiting_records\":0"), "{said}");
 }
+
+/// What a transform refuses is not let through by a replay when nothing was mended.
+#[test]
+fn what_transforms_refused_stays_where_nothing_was_mended() {
+    let folder = folder("unmended");
+    std::fs::write(folder.join("in.log"), "garbage\n{\"id\":\"x\"}\n{\"id\":7}\n").unwrap();
+    let text = format!(
+        "memory: 32MiB\ndata_dir: {0}/data\nsources: {{ in: {{ type: file, include: [{0}/in.log], read_from: beginning }} }}\n\
+         transforms:\n  parse: {{ type: remap, inputs: [in], source: '. = parse_json!(.message)', dead_letter: true }}\n  \
+         big: {{ type: filter, inputs: [parse], condition: 'int!(.id) > 0', dead_letter: true }}\nsinks:\n  \
+         out: {{ type: file, inputs: [big], path: {0}/out.txt, encoding: {{ codec: json }} }}\n",
+        folder.display()
+    );
+    let mut program = Program::start(&folder, &text, &["--no-admin", "--for", "1s"]);
+    wait_until("its end", || !program.runs());
+    let data = folder.join("data").display().to_string();
+    for queue in ["parse", "big"] {
+        let dlq = |args: &[&str]| {
+            let output = tidegate("dlq").args(args).current_dir(&folder).output().unwrap();
+            let said =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            (output.status.code(), said)
+        };
+        let (code, said) = dlq(&["replay", FILE, queue]);
+        assert!(code == Some(1) && said.contains("refused again"), "{queue}: {said}");
+        let (_, said) = dlq(&["ls", "--data-dir", &data]);
+        assert!(said.contains(&format!("{queue}: 1 letter")), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("out.txt")).unwrap().lines().count(), 1);
+}

@@ -2,9 +2,8 @@
 //! filters what came before by its id.
 
 use std::fs;
-use std::thread;
 
-use crate::child::{Program, folder, free_address};
+use crate::child::{Program, folder, free_address, until};
 
 const ARGS: [&str; 1] = ["--no-admin"];
 
@@ -32,16 +31,12 @@ fn what_is_sent_again_by_a_program_that_was_killed_is_known_by_its_ids() {
     let length = || fs::metadata(second.join("out.log")).map_or(0, |about| about.len());
     let whole = lines.len() as u64;
     let mut sender = Program::start(&first, &pipeline, &ARGS);
-    let (mut looks, mut kills) = (0_u64, 0);
+    let mut kills = 0;
     while length() < whole {
         let goal = (length() + whole / 25).min(whole);
-        while length() < goal {
-            looks += 1;
-            assert!(looks < 50_000_000, "{} of {whole} bytes after {kills} kills", length());
-            thread::yield_now();
-        }
+        until("more lines", || length() >= goal);
         if goal < whole {
-            kills += 1;
+            kills += u32::from(length() < whole);
             // Killed as by `kill -9`.
             drop(sender);
             sender = Program::run(&first, &ARGS).unwrap_or_else(|said| panic!("{said}"));

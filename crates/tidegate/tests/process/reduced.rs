@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::child::{Program, folder};
+use crate::child::{Program, folder, until};
 
 const RECORDS: u64 = 60_000;
 
@@ -59,23 +59,22 @@ fn each_record_is_in_one_output_however_often_it_is_killed() {
     let length = || fs::metadata(folder.join("out.ndjson")).map_or(0, |about| about.len());
     let save = || fs::metadata(folder.join("checkpoints/merged/state")).map_or(0, |about| about.ino());
     let mut program = Program::start(&folder, PIPELINE, &["--no-admin"]);
+    let mut kills_at_work = 0;
     for round in 0..12 {
         // Killed as soon as anything is sent, or as soon as something is saved.
         let before = (length(), save());
-        let goes_on = || if round % 2 == 0 { length() == before.0 } else { save() == before.1 };
-        let mut looks = 0;
-        while goes_on() && program.runs() && looks < 200_000 {
-            looks += 1;
-        }
+        let is_all = || counted(&folder).len() as u64 == RECORDS;
+        until("something sent or saved", || {
+            assert!(program.runs(), "it ended by itself");
+            (if round % 2 == 0 { length() != before.0 } else { save() != before.1 }) || is_all()
+        });
         drop(program);
+        kills_at_work += u32::from(!is_all());
         program = Program::run(&folder, &["--no-admin"]).unwrap_or_else(|said| panic!("{said}"));
     }
-    let mut looks = 0;
-    while counted(&folder).len() as u64 != RECORDS {
-        looks += 1;
-        assert!(looks < 3_000, "{} of {RECORDS} records", counted(&folder).len());
-    }
+    until("all records", || counted(&folder).len() as u64 == RECORDS);
     program.end();
+    assert!(kills_at_work >= 4, "killed {kills_at_work} times with work under way");
     let counts = counted(&folder);
     assert_eq!(counts.len() as u64, RECORDS);
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();

@@ -139,7 +139,7 @@ impl Desk {
             return Ok(OutcomeCounts::default());
         }
         let (reply, count) = (Reply::default(), records.len() as u64);
-        let ids = self.ids(said, records.len())?;
+        let ids = self.ids(said, &slab, records.len())?;
         let parcel = Parcel { body: slab, form, records: records.into(), ids, lease, origin, reply: reply.clone() };
         if !self.meeting.hand_over(parcel) {
             return Err(Refusal::again("stopping".to_owned(), RETRY_SECONDS));
@@ -169,11 +169,11 @@ impl Desk {
         }
     }
 
-    /// By what so many records are known, as far as the sender said so.
-    fn ids(&self, said: Option<Said>, records: usize) -> Result<Ids, Refusal> {
+    /// By what so many records of a body are known, as far as the sender said so.
+    fn ids(&self, said: Option<Said>, body: &[u8], records: usize) -> Result<Ids, Refusal> {
         match said {
             None => Ok(Ids::Own),
-            Some(Said::Key(stream)) => Ok(Ids::Of(RecordId::new(stream, 0))),
+            Some(Said::Key(key)) => Ok(Ids::Of(RecordId::new(key.stream(body), 0))),
             Some(Said::List(Ok(list))) if list.count() as usize == records => {
                 let bytes = FlowBytes::from(2 * IDS_MOST_BYTES);
                 let lease = self.given.holding.lease(bytes).map_err(|refused| self.no_memory(refused))?;

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use siphasher::sip128::SipHasher13;
 use tidegate_record::codec::compress::Compression;
 use tidegate_record::{IdList, InvalidIds, JsonText, Origin, StreamId};
 
@@ -20,10 +21,25 @@ use crate::ids::{IDS_HEADER, IDS_MOST_BYTES};
 
 /// What a sender says about the ids of its records.
 pub(super) enum Said {
-    /// A key of the request: its records are counted under it.
-    Key(StreamId),
+    /// A key of the request: its records are counted under it and their body.
+    Key(Key),
     /// The id of each.
     List(Result<IdList, InvalidIds>),
+}
+
+/// A key that a sender gave to a request, and the path of it.
+pub(super) struct Key {
+    path: String,
+    key: HeaderValue,
+}
+
+impl Key {
+    /// The stream of the records in this body, after decompression: the same for the same request alone. Clients do not
+    /// know the keys of one another, and two of them may well begin with "1".
+    pub(super) fn stream(&self, body: &[u8]) -> StreamId {
+        let digest = SipHasher13::new().hash(body).as_bytes();
+        StreamId::of(&[b"idempotency-key", self.path.as_bytes(), self.key.as_bytes(), &digest])
+    }
 }
 
 /// What the configuration says about requests.
@@ -103,7 +119,7 @@ impl Rules {
             return Some(Said::List(text.ok_or(InvalidIds::Version).and_then(|text| IdList::parse(text, most))));
         }
         let key = header("idempotency-key")?;
-        Some(Said::Key(StreamId::of(&[b"idempotency-key", request.uri().path().as_bytes(), key.as_bytes()])))
+        Some(Said::Key(Key { path: request.uri().path().to_owned(), key: key.clone() }))
     }
 
     pub(super) fn origin(&self, peer: SocketAddr, request: &Request<Incoming>) -> Origin {

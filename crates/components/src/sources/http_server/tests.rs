@@ -436,7 +436,7 @@ async fn records_are_known_by_what_the_sender_says() {
     assert_eq!(bed.post("c\nd\n").await.status, 200);
     assert_eq!(bed.post("e\n").await.status, 200);
     let found = ids(&bed);
-    assert_eq!(found[..2], found[2..4], "the same key, the same records");
+    assert_eq!(found[..2], found[2..4], "the same key and body, the same records");
     assert!(found[0] != found[1] && found[0].stream == found[1].stream);
     assert_eq!(found[4..].iter().map(|id| id.number).collect::<Vec<_>>(), [0, 1, 2], "counted over the run");
     let stream = tidegate_record::StreamId::from_bits(77);
@@ -455,6 +455,20 @@ async fn records_are_known_by_what_the_sender_says() {
     }
     let found = ids(&bed);
     assert_ne!(found[0], found[1]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_key_that_two_clients_chose_is_not_taken_for_one_request() {
+    let bed = Bed::start(r#","framing":{"method":"newline_delimited"}"#);
+    let keyed = "POST / HTTP/1.1\r\nIdempotency-Key: 1";
+    for body in ["a\nb\n", "c\nd\n", "a\nb\n", "a\n"] {
+        assert_eq!(bed.send(keyed, body.as_bytes()).await.status, 200);
+    }
+    let found: Vec<_> = bed.kept.ids().into_iter().map(Option::unwrap).collect();
+    let [one, other, again, shorter] = [0, 2, 4, 6].map(|at| found[at].stream);
+    assert_eq!(found[..2], found[4..6], "the same request repeats");
+    assert!(one == again && one != other && one != shorter && other != shorter, "{found:?}");
     bed.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! [`Group`]: the records of one key, merged; [`Spec`]: how.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,12 @@ use crate::checkpoints::{Put, Take};
 
 /// What a group takes beside its key and its fields: its places in three tables.
 pub(super) const GROUP_BYTES: usize = 384;
+
+/// Where a group has more fields, there is an index of them.
+const FEW: usize = 64;
+
+/// What a field takes in the index beside its name, which is part of the record twice.
+pub(super) const INDEX_BYTES: usize = 80;
 
 /// How records are merged.
 #[derive(Debug, Default)]
@@ -41,6 +48,8 @@ pub(super) struct Nested {
 pub(super) struct Group {
     pub(super) key: Arc<[u8]>,
     fields: Vec<(Box<[u8]>, Merged)>,
+    /// Where each of them is, if there are more than [`FEW`]; else empty.
+    index: HashMap<Box<[u8]>, usize>,
     nested: Vec<Merged>,
     pub(super) records: u64,
     /// When it ends if no record comes.
@@ -60,6 +69,7 @@ impl Group {
         let mut group = Self {
             key,
             fields: counts.map(|(name, strategy)| (name.clone(), Merged::new(*strategy))).collect(),
+            index: HashMap::new(),
             nested: spec.nested.iter().map(|nested| Merged::new(nested.strategy)).collect(),
             records: 0,
             expire_at,
@@ -81,27 +91,50 @@ impl Group {
         let (mut ignored, mut hint) = (0, 0);
         for (name, range) in json::members(record) {
             let value = &record[range];
-            let is_it = |(known, _): &(Box<[u8]>, Merged)| **known == *name;
             // Records of one kind have their fields in the same order.
             let at = match self.fields.get(hint) {
-                Some(field) if is_it(field) => hint,
-                _ => self.fields.iter().position(is_it).unwrap_or_else(|| {
-                    self.fields.push((name.into(), Merged::new(spec.strategy_of(name, value))));
-                    self.fields.len() - 1
-                }),
+                Some((known, _)) if **known == *name => hint,
+                _ => self.find(name).unwrap_or_else(|| self.push(name, Merged::new(spec.strategy_of(name, value)))),
             };
             hint = at + 1;
-            ignored += u64::from(!self.fields[at].1.add(value));
+            ignored += add_to(&mut self.fields[at].1, value, &mut self.bytes);
         }
         for (merged, nested) in self.nested.iter_mut().zip(&spec.nested) {
             if let Some(range) = json::find(record, nested.path.segments()) {
-                ignored += u64::from(!merged.add(&record[range]));
+                ignored += add_to(merged, &record[range], &mut self.bytes);
             }
         }
         self.records += 1;
         self.expire_at = now + spec.expire_after;
-        self.measure();
         ignored
+    }
+
+    /// Where the field of this name is.
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        if self.index.is_empty() {
+            return self.fields.iter().position(|(known, _)| **known == *name);
+        }
+        self.index.get(name).copied()
+    }
+
+    /// Adds a field that is not there. Says where.
+    fn push(&mut self, name: &[u8], merged: Merged) -> usize {
+        self.bytes += name.len() + merged.bytes() + MERGED_BYTES;
+        self.fields.push((name.into(), merged));
+        self.fill_index();
+        self.fields.len() - 1
+    }
+
+    /// Adds the fields that are not in the index, where there is one.
+    fn fill_index(&mut self) {
+        if self.fields.len() <= FEW {
+            return;
+        }
+        for at in self.index.len()..self.fields.len() {
+            let name = &self.fields[at].0;
+            self.bytes += name.len() + INDEX_BYTES;
+            self.index.insert(name.clone(), at);
+        }
     }
 
     /// Whether it has the fields further down that the configuration says.
@@ -110,10 +143,13 @@ impl Group {
         self.nested.len() == spec.nested.len() && both.all(|(merged, nested)| merged.strategy() == nested.strategy)
     }
 
+    /// Counts all that it takes, and makes the index.
     fn measure(&mut self) {
         let of_fields = self.fields.iter().map(|(name, merged)| name.len() + merged.bytes() + MERGED_BYTES);
         let of_nested = self.nested.iter().map(|merged| merged.bytes() + MERGED_BYTES);
         self.bytes = GROUP_BYTES + 2 * self.key.len() + of_fields.chain(of_nested).sum::<usize>();
+        self.index = HashMap::new();
+        self.fill_index();
     }
 
     /// The record that it becomes, as JSON.
@@ -136,8 +172,7 @@ impl Group {
             }
         }
         for (name, merged) in &self.fields {
-            let has = |name: &[u8]| self.fields.iter().any(|(known, _)| **known == *name);
-            if let Some(end) = merged.end().filter(|_| !has(&[name, b"_end".as_slice()].concat())) {
+            if let Some(end) = merged.end().filter(|_| self.find(&[name, b"_end".as_slice()].concat()).is_none()) {
                 begin(&mut out, name, b"_end");
                 out.extend_from_slice(end);
             }
@@ -193,16 +228,71 @@ impl Group {
         for _ in 0..count {
             nested.push(Merged::take(from)?);
         }
-        let mut group = Self { key, fields, nested, records, expire_at, end_at, look_at: expire_at, bytes: 0 };
+        let mut group = Self {
+            key,
+            fields,
+            index: HashMap::new(),
+            nested,
+            records,
+            expire_at,
+            end_at,
+            look_at: expire_at,
+            bytes: 0,
+        };
         group.look_at = group.ends_at();
         group.measure();
         Some(group)
     }
 }
 
+/// Adds a value to what is merged. Says how many are of a kind that does not count.
+fn add_to(merged: &mut Merged, value: &[u8], bytes: &mut usize) -> u64 {
+    let before = merged.bytes();
+    let counts = merged.add(value);
+    *bytes = *bytes + merged.bytes() - before;
+    u64::from(!counts)
+}
+
 impl Spec {
     fn strategy_of(&self, name: &[u8], value: &[u8]) -> Strategy {
         let declared = self.top.iter().find(|(known, _)| **known == *name);
         declared.map_or_else(|| Strategy::default_of(name, value), |(_, strategy)| *strategy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted_anew(group: &Group) -> usize {
+        let mut same = group.clone();
+        same.measure();
+        same.bytes
+    }
+
+    #[test]
+    fn each_of_very_many_fields_is_found_in_the_index_and_counted() {
+        const FIELDS: usize = 20_000;
+        let spec = Spec { max_events: 9, ..Spec::default() };
+        let record = |order: &mut dyn Iterator<Item = usize>| {
+            let fields: Vec<String> = order.map(|n| format!("\"{n:x}\":1")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let mut group = Group::new(b"k".as_slice().into(), &spec, Time::ZERO);
+        group.add(record(&mut (0..FEW)).as_bytes(), &spec, Time::ZERO);
+        assert!(group.index.is_empty());
+        assert_eq!(group.bytes, counted_anew(&group));
+        group.add(record(&mut (0..FIELDS)).as_bytes(), &spec, Time::ZERO);
+        // In another order: none is where the one before says.
+        group.add(record(&mut (0..FIELDS).rev()).as_bytes(), &spec, Time::ZERO);
+        assert_eq!((group.fields.len(), group.index.len()), (FIELDS, FIELDS));
+        assert!(group.fields.iter().zip(0..).all(|((name, _), at)| group.index.get(name) == Some(&at)));
+        assert_eq!(group.bytes, counted_anew(&group));
+        let whole: serde_json::Value = serde_json::from_slice(&group.write(&[])).unwrap();
+        assert_eq!((whole.as_object().unwrap().len(), &whole["3f"], &whole["40"]), (FIELDS, &3.into(), &2.into()));
+        let mut text = Vec::new();
+        group.put(Time::ZERO, &mut text);
+        let again = Group::take(&mut Take(&text), Time::ZERO, Duration::ZERO).unwrap();
+        assert_eq!((&again.index, again.fields.len()), (&group.index, FIELDS));
     }
 }

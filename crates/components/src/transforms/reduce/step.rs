@@ -6,13 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_flow::{Batch, Bytes, Lease, Meta, Nack, Payload as _, Records, Ticket, Time, Weight, Witness};
-use tidegate_record::{Form, Origin, Path, RecordId, Row, Timestamp};
+use tidegate_record::{Form, Origin, Path, RecordId, Row, Timestamp, json};
 use tidegate_runtime::checkpoint::{Keeper, State};
 use tidegate_runtime::stage::Ended;
-use tidegate_runtime::{StageContext, Step, Transform, panic_nack};
+use tidegate_runtime::{LetterTray, StageContext, Step, Transform, panic_nack};
 
 use super::book::{Book, Inner, OUTPUT_BYTES, OnTheirWay};
-use super::group::GROUP_BYTES;
+use super::group::{GROUP_BYTES, INDEX_BYTES};
 use super::merge::MERGED_BYTES;
 use super::saved::FORM;
 use crate::Rows;
@@ -20,10 +20,14 @@ use crate::checkpoints::Place;
 use crate::contract::Counter;
 use crate::transforms::condition::Asked;
 use crate::transforms::dedupe::put_value;
+use crate::transforms::edits::refuse_one;
 use crate::value::Period;
 
-/// How often it is looked at what became of outputs while no input comes.
+/// How often it is looked at what became of outputs while no input comes, or while some are to be sent again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The fields of records of so many bytes are counted, those of shorter ones are guessed.
+const COUNTED: usize = 1_024;
 
 /// Where and how often the state is saved.
 pub(super) struct Saving {
@@ -38,6 +42,8 @@ pub(super) struct ReduceStep {
     pub(super) saving: Option<Saving>,
     pub(super) keeper: Option<Keeper>,
     pub(super) node: Arc<str>,
+    /// Where records that are refused are kept; else they go back to their source.
+    pub(super) letters: Option<LetterTray<Rows>>,
     pub(super) group_by: Vec<Path>,
     pub(super) starts: Option<Asked>,
     pub(super) ends: Option<Asked>,
@@ -120,7 +126,8 @@ impl ReduceStep {
         self.wake_at = inner.due().into_iter().chain(soon).min();
         match (&self.input, out.is_some()) {
             (_, true) if more || self.input.is_some() => Step::More,
-            (Some(_), _) => self.wait(inner.back_at()),
+            // Nobody tells of the end of a pause, and what is safe meanwhile makes room sooner.
+            (Some(_), _) => self.wait(inner.back_at().map(|at| at.min(self.seen + LOOK_EVERY))),
             (None, _) => Step::Done,
         }
     }
@@ -145,11 +152,9 @@ impl ReduceStep {
                 Fate::Refused(nack) => {
                     settle_first(&mut batch, std::mem::take(&mut absorbed), std::mem::take(&mut bytes), inner, cx);
                     let rest = batch.ticket.split_off(1);
-                    std::mem::replace(&mut batch.ticket, rest).nack(nack);
-                    cx.counter().record(|flows| {
-                        flows.returned += Records::new(1);
-                        flows.held -= Records::new(1);
-                    });
+                    let ticket = std::mem::replace(&mut batch.ticket, rest);
+                    let at = u32::try_from(next).unwrap_or(u32::MAX);
+                    refuse_one((&batch, at), ticket, nack, self.letters.as_ref(), cx);
                 }
                 Fate::Waits => break,
             }
@@ -180,8 +185,9 @@ impl ReduceStep {
                 Some(value) => put_value(&value, key),
             }
         }
-        let fields = 8 + record.len() / 16;
-        let growth = 2 * record.len() + 2 * key.len() + GROUP_BYTES + OUTPUT_BYTES + fields * MERGED_BYTES;
+        let fields = 8 + if record.len() < COUNTED { record.len() / 16 } else { json::members(record).count() };
+        let growth =
+            2 * record.len() + 2 * key.len() + GROUP_BYTES + OUTPUT_BYTES + fields * (MERGED_BYTES + INDEX_BYTES);
         if growth > inner.bounds.bytes / 2 {
             let why = format!("a record of {} bytes is too large to be merged: raise `max_size`", record.len());
             return Fate::Refused(Nack::permanent(why));

@@ -1,6 +1,9 @@
 //! Tests of `reduce`: what comes out of which records; with checkpoints, over restarts.
 
-use tidegate_runtime::Step;
+use tidegate_flow::{Batch, Nack};
+use tidegate_runtime::checkpoint::State as _;
+use tidegate_runtime::testkit::{lone_context, set_time};
+use tidegate_runtime::{LetterTray, Step, Transform as _};
 
 use super::*;
 use crate::transforms::bench::{Bench, built, jsons, problems};
@@ -140,4 +143,59 @@ fn what_cannot_work_is_reported_by_key() {
         let keys: Vec<String> = problems(json, KIND).into_iter().map(|problem| problem.key).collect();
         assert_eq!(keys, [key], "{json}");
     }
+}
+
+#[test]
+fn a_record_that_is_too_large_goes_back_alone_or_to_the_dead_letters() {
+    let large = format!(r#"{{"t":"{}"}}"#, "x".repeat(600_000));
+    for letters in [None, Some(LetterTray::default())] {
+        let has_letters = letters.is_some();
+        let reduce = Reduce { ack: AckWhen::OnAbsorb, max_size: LEAST_SIZE, ..Reduce::default() };
+        assert!(reduce.refuses_records());
+        let cx = BuildContext { letters, ..BuildContext::new("data") };
+        let mut bench = Bench::new(Box::new(reduce).build(&cx).unwrap());
+        let (_, step) = bench.process(rows([r#"{"n":1}"#, large.as_str(), r#"{"n":2}"#]));
+        let flows = bench.flows();
+        // What is in the tray is held still.
+        let (returned, held) = if has_letters { (0, 1) } else { (1, 0) };
+        assert_eq!((step, flows.returned.get(), flows.held.get()), (Step::Done, returned, held));
+        assert_eq!((flows.absorbed.get(), jsons(bench.flush().0)), (2, vec![r#"{"n":3}"#.to_owned()]));
+    }
+}
+
+#[test]
+fn what_waits_while_an_output_was_given_back_goes_on_when_there_is_room() {
+    let mut cx = lone_context("reduce").unwrap();
+    let mut step = Reduce { max_events: Some(2), ..Reduce::default() }.step(&BuildContext::new("data")).unwrap();
+    step.book.lock().bounds.checkpoints = true;
+    step.open(&cx);
+    let send = |step: &mut ReduceStep, texts: Vec<&str>, cx: &mut _| {
+        let mut rows = crate::Rows::default();
+        texts.iter().for_each(|text| rows.push_copy(text.as_bytes(), tidegate_record::Form::Object, &origin()));
+        let mut out = None;
+        (step.process(Batch::detached(rows), &mut out, cx), out)
+    };
+    let save = |step: &ReduceStep, now| {
+        step.book.put_down(now, &mut Vec::new());
+        step.book.written(true);
+    };
+    assert_eq!(send(&mut step, vec![r#"{"n":1}"#; 2], &mut cx).0, Step::Done);
+    save(&step, cx.now());
+    let mut out = None;
+    step.resume(&mut out, &mut cx);
+    out.unwrap().nack(Nack::transient("not now"));
+    // As many as may wait for a checkpoint, and one more.
+    let many = vec![r#"{"n":1}"#; usize::try_from(MOST_WAITING).unwrap()];
+    assert_eq!(send(&mut step, many, &mut cx).0, Step::Done);
+    let (asked, _) = send(&mut step, vec![r#"{"n":1}"#], &mut cx);
+    let Step::WaitUntil(at) = asked else { panic!("{asked:?}") };
+    assert!(at <= cx.now() + Duration::from_millis(20), "it hears of nothing until {at:?}");
+    save(&step, cx.now());
+    set_time(&cx, at);
+    let mut last = Step::More;
+    while last == Step::More {
+        let mut out = None;
+        last = step.resume(&mut out, &mut cx);
+    }
+    assert_eq!(last, Step::Done);
 }

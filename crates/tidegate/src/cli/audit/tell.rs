@@ -62,6 +62,8 @@ struct Missing {
     /// In one word.
     kind: &'static str,
     at: String,
+    /// Whether it is known that they are not delivered. What went back to a source may have come again since.
+    is_sure: bool,
 }
 
 /// What became of every record.
@@ -72,6 +74,8 @@ pub(super) struct Audit {
     sources: Vec<(String, BTreeMap<String, u64>)>,
     accepted: u64,
     missing: Vec<Missing>,
+    /// What else became of records, in words.
+    notes: Vec<String>,
     /// What does not add up.
     imbalances: Vec<String>,
     now: Value,
@@ -104,6 +108,7 @@ impl Audit {
             accepted: 0,
             sources,
             missing: Vec::new(),
+            notes: Vec::new(),
             imbalances: imbalances(&all),
             now: now.clone(),
         };
@@ -111,6 +116,7 @@ impl Audit {
         // The program itself knows better than its disk, where cursors come later.
         let known = |name: &str| now["buffers"][name]["waiting"].as_u64().filter(|_| is_live);
         audit.look_for(&all, kept, &known);
+        audit.note(kept);
         audit
     }
 
@@ -134,7 +140,8 @@ impl Audit {
         let mut missing = Vec::new();
         let mut put = |records: u64, kind: &'static str, at: &str, words: String| {
             if records > 0 {
-                missing.push(Missing { records, words, kind, at: at.to_owned() });
+                let is_sure = !matches!(kind, "abandoned" | "returned" | "unheard");
+                missing.push(Missing { records, words, kind, at: at.to_owned(), is_sure });
             }
         };
         for kept in kept {
@@ -155,7 +162,14 @@ impl Audit {
         }
         for (name, counts) in all["buffers"].as_object().into_iter().flatten() {
             let of = |key: &str| counts[key].as_u64().unwrap_or(0);
-            put(of("dropped"), "dropped", name, format!("were dropped by the buffer of `{name}`, which was full"));
+            put(
+                of("dropped"),
+                "dropped",
+                name,
+                format!(
+                    "were dropped by the buffer of `{name}`, which was full (what its sink had in hand then may have arrived)"
+                ),
+            );
             put(of("expired"), "expired", name, format!("grew older in the buffer of `{name}` than its `max_age`"));
             put(of("damaged"), "damaged", name, format!("were damaged on the disk in the buffer of `{name}`"));
         }
@@ -164,15 +178,11 @@ impl Audit {
             let whose = from.map_or_else(|| format!("`{name}`"), |node| format!("the buffer of `{node}`"));
             let of = |key: &str| counts.get(key).copied().unwrap_or(0);
             put(of("expired"), "expired", name, format!("of {whose} were later than their deadline"));
-            put(
-                of("abandoned"),
-                "abandoned",
-                name,
-                format!("of {whose} were given up in flight when their pipeline was ended"),
-            );
             // What a buffer gave back, or had on its way, waits in it.
             if from.is_none() {
                 let again = "it reads or its senders send them again where they can";
+                let words = format!("of {whose} were given up in flight when their pipeline was ended: {again}");
+                put(of("abandoned"), "abandoned", name, words);
                 put(of("returned"), "returned", name, format!("were given back to {whose}: {again}"));
                 put(of("in_flight"), "in_flight", name, format!("of {whose} are on their way now"));
                 let words = format!(
@@ -190,8 +200,33 @@ impl Audit {
         self.imbalances.is_empty()
     }
 
-    fn not_delivered(&self) -> u64 {
-        self.missing.iter().map(|missing| missing.records).sum()
+    /// Of so many records it is known that they are not delivered; of so many more it is not known.
+    fn not_delivered(&self) -> (u64, u64) {
+        let sum = |sure: bool| {
+            self.missing.iter().filter(|missing| missing.is_sure == sure).map(|missing| missing.records).sum()
+        };
+        (sum(true), sum(false))
+    }
+
+    /// What became of records that are not missing, and not simply delivered.
+    fn note(&mut self, kept: &[Kept]) {
+        let sum = |key: &str| self.sources.iter().filter_map(|(_, counts)| counts.get(key)).sum::<u64>();
+        let absorbed = sum("absorbed");
+        if absorbed > 0 {
+            self.notes.push(format!(
+                "{} were merged by transforms that keep state: what they became is delivered as records of its own, or still \
+                 in that state (`checkpoints` in the data directory)",
+                grouped(absorbed)
+            ));
+        }
+        let letters = |kept: &Kept| if let Kept::Letters { letters, .. } = kept { letters.count } else { 0 };
+        let gone = sum("dead_lettered").saturating_sub(kept.iter().map(letters).sum());
+        if gone > 0 {
+            self.notes.push(format!(
+                "{} were dead letters and are not kept any more: replayed, purged, dropped, or damaged on disk",
+                grouped(gone)
+            ));
+        }
     }
 
     fn names(&self) -> String {
@@ -221,17 +256,24 @@ impl Audit {
             line(&format!("{what} {}: {} {done}{others}", grouped(of("accepted")), grouped(of("delivered"))));
         }
         line("");
-        let (missing, accepted) = (self.not_delivered(), grouped(self.accepted));
-        match self.missing.as_slice() {
-            [] => line(&format!(
-                "all of the {accepted} records accepted from {} were delivered or removed by intent",
-                self.names()
-            )),
-            several => {
-                line(&format!("{} of {accepted} accepted from {} are not delivered:", grouped(missing), self.names()));
-                several.iter().for_each(|missing| line(&format!("  {} {}", grouped(missing.records), missing.words)));
-            }
+        let ((missing, unknown), accepted) = (self.not_delivered(), grouped(self.accepted));
+        let list = |sure: bool| -> String {
+            let lines = self.missing.iter().filter(|missing| missing.is_sure == sure);
+            lines.map(|missing| format!("\n  {} {}", grouped(missing.records), missing.words)).collect()
+        };
+        if missing > 0 {
+            let (missing, names, places) = (grouped(missing), self.names(), list(true));
+            line(&format!("{missing} of {accepted} accepted from {names} are not delivered:{places}"));
+        } else if unknown == 0 && self.notes.is_empty() {
+            let names = self.names();
+            line(&format!("all of the {accepted} records accepted from {names} were delivered or removed by intent"));
+        } else {
+            line(&format!("none of the {accepted} records accepted from {} is known to be missing", self.names()));
         }
+        if unknown > 0 {
+            line(&format!("what became of {} is not known here:{}", grouped(unknown), list(false)));
+        }
+        self.notes.iter().for_each(|note| line(note));
         if self.balances() {
             line("both laws balance: each stage and edge, and each source");
         }
@@ -247,11 +289,12 @@ impl Audit {
         let missing: Vec<Value> = self
             .missing
             .iter()
-            .map(|missing| json!({ "records": missing.records, "kind": missing.kind, "at": missing.at, "words": missing.words }))
+            .map(|missing| json!({ "records": missing.records, "is_sure": missing.is_sure, "kind": missing.kind, "at": missing.at, "words": missing.words }))
             .collect();
         json!({
             "runs": self.runs, "sources": self.sources.iter().cloned().collect::<BTreeMap<_, _>>(),
-            "accepted": self.accepted, "not_delivered": self.not_delivered(), "missing": missing,
+            "accepted": self.accepted, "not_delivered": self.not_delivered().0, "unknown": self.not_delivered().1,
+            "missing": missing, "notes": self.notes,
             "balances": self.balances(), "imbalances": self.imbalances, "now": self.now,
         })
     }
@@ -319,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn where_each_record_is_is_said_in_words() {
+    fn placeseach_record_is_is_said_in_words() {
         let audit = Audit::of(&ledger(Value::Null, 999_890), true, true, &kept());
         let page = audit.page();
         assert!(audit.balances(), "{page}");
@@ -327,16 +370,34 @@ mod tests {
             "run 2 of pipeline \"p\", since 12:03, is at work; the figures are those of now",
             "run 1 of 11:00 ended without a word; last heard of at 11:30, with 10 in flight",
             "`app` accepted 1,000,000: 999,980 delivered, or put into a buffer on disk, 2 dead lettered, 8 in flight, 10 unheard",
-            "433 of 1,000,000 accepted from `app` are not delivered:",
+            "423 of 1,000,000 accepted from `app` are not delivered:",
             "  400 wait in the buffer of `search` on disk\n",
             "  12 are dead letters of `search`: 400 Bad Request; `tidegate dlq show search`\n",
             "  3 were shed by search (full)\n",
             "  8 of `app` are on their way now\n",
+            "what became of 10 is not known here:\n  10 of `app` were on their way when a run ended without a word",
             "both laws balance",
         ] {
             assert!(page.contains(words), "{words}\n{page}");
         }
-        assert_eq!(audit.json()["not_delivered"], 433);
+        assert_eq!((&audit.json()["not_delivered"], &audit.json()["unknown"]), (&json!(423), &json!(10)));
+    }
+
+    #[test]
+    fn what_waits_in_a_buffer_was_not_given_up_and_what_was_merged_or_taken_is_said() {
+        let counts = json!({ "accepted": 30, "delivered": 20, "absorbed": 6, "dead_lettered": 4 });
+        let buffer = json!({ "accepted": 20, "delivered": 15, "abandoned": 5 });
+        let ledger = json!({
+            "version": 1, "pipeline": "p", "run": 1, "started": "12:03", "at": "12:04", "end": "completed",
+            "now": { "sources": { "app": counts, "search.from_disk": buffer }, "balances": true },
+        });
+        let waiting = Kept::Buffer { name: "search".into(), waiting: 5 };
+        let page = Audit::of(&ledger, false, false, &[waiting]).page();
+        assert!(page.contains("5 of 30 accepted from `app` are not delivered:\n  5 wait in the buffer"), "{page}");
+        assert!(page.contains("6 were merged by transforms"), "{page}");
+        assert!(page.contains("4 were dead letters and are not kept any more"), "{page}");
+        let page = Audit::of(&ledger, false, false, &[]).page();
+        assert!(page.contains("none of the 30 records accepted from `app` is known to be missing"), "{page}");
     }
 
     #[test]

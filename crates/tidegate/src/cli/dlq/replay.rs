@@ -264,5 +264,9 @@ fn ledger(goods: &Goods, meant: u64, tally: &Tally) -> String {
     for (cause, count) in causes.iter().take(8) {
         let _ = writeln!(text, "  {:>9}  {cause}", grouped(**count));
     }
+    let rest = causes.iter().skip(8).map(|(_, count)| **count).sum::<u64>() + tally.other_causes;
+    if rest > 0 {
+        let _ = writeln!(text, "  {:>9}  for other reasons", grouped(rest));
+    }
     text
 }
