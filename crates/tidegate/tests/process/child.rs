@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Far more than any step takes.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -38,11 +38,14 @@ pub(crate) fn tidegate(verb: &str) -> Command {
 /// # Panics
 /// After [`LONG`].
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let (begun, pause) = (Instant::now(), Duration::from_millis(2));
-    while !done() {
-        assert!(begun.elapsed() < LONG, "waited for: {what}");
+    let pause = Duration::from_millis(2);
+    for _ in 0..LONG.as_millis() / pause.as_millis() {
+        if done() {
+            return;
+        }
         std::thread::park_timeout(pause);
     }
+    panic!("waited for: {what}");
 }
 
 /// A run of the program; killed as by `kill -9` when this is dropped.
