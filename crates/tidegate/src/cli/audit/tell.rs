@@ -202,8 +202,9 @@ impl Audit {
 
     /// Of so many records it is known that they are not delivered; of so many more it is not known.
     fn not_delivered(&self) -> (u64, u64) {
-        let sum =
-            |sure: bool| self.missing.iter().filter(|missing| missing.is_sure == sure).map(|missing| missing.records).sum();
+        let sum = |sure: bool| {
+            self.missing.iter().filter(|missing| missing.is_sure == sure).map(|missing| missing.records).sum()
+        };
         (sum(true), sum(false))
     }
 
