@@ -104,6 +104,9 @@ pub(super) fn open<D: Disk>(
     readers: &[&str],
     now: u64,
 ) -> Result<Log<D>, OpenError> {
+    // A process that was killed may have left names that are in the page cache alone: a segment that it removed would come
+    // back with the next loss of power, and what was never acknowledged with it.
+    disk.sync_names().map_err(failed("sync the names of the files"))?;
     let files = Files::read(&disk)?;
     let is_new = files.saved.is_none() && files.segments.is_empty();
     let identity = files.identity().unwrap_or(options.identity);
