@@ -104,9 +104,6 @@ pub(super) fn open<D: Disk>(
     readers: &[&str],
     now: u64,
 ) -> Result<Log<D>, OpenError> {
-    // A process that was killed may have left names that are in the page cache alone: a segment that it removed would come
-    // back with the next loss of power, and what was never acknowledged with it.
-    disk.sync_names().map_err(failed("sync the names of the files"))?;
     let files = Files::read(&disk)?;
     let is_new = files.saved.is_none() && files.segments.is_empty();
     let identity = files.identity().unwrap_or(options.identity);
@@ -184,6 +181,9 @@ impl<D: Disk> Committer<D> {
 
 impl Files {
     fn read<D: Disk>(disk: &Arc<D>) -> Result<Self, OpenError> {
+        // A process that was killed may have left names that are in the page cache alone: a segment that it removed would
+        // come back with the next loss of power, and what was never acknowledged with it.
+        disk.sync_names().map_err(failed("sync the names of the files"))?;
         let mut files = Self { saved: None, segments: Vec::new(), spare: None, strays: Vec::new() };
         let mut slots = Vec::new();
         let names = disk.names().map_err(failed("list the log's files"))?;
