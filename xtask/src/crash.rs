@@ -12,12 +12,18 @@ const PROGRAM: &str = "--program";
 /// Plays rounds with a release build of the program, or with the one that is named.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Fail> {
     let (program, rest) = program_of(args)?;
-    let mut build = shell::cargo();
-    build.current_dir(&workspace.root).args(["build", "--quiet", "--release", "-p", "tidegate-sim"]);
+    // Each as the fuzzer and the benchmarks build it: another choice of packages is another choice of features, and builds
+    // everything below once more.
+    let build = |packages: &[&str]| {
+        let mut build = shell::cargo();
+        shell::run_bare(
+            build.current_dir(&workspace.root).args(["build", "--quiet", "--release", "--bins"]).args(packages),
+        )
+    };
+    build(&["-p", "tidegate-sim"])?;
     if program.is_none() {
-        build.args(["-p", "tidegate"]);
+        build(&["-p", "tidegate", "-p", "xtask"])?;
     }
-    shell::run_bare(build.arg("--bins"))?;
     let built = |name: &str| workspace.target.join("release").join(name);
     let scratch = workspace.target.join("crash");
     std::fs::create_dir_all(&scratch).map_err(|error| Fail::red(format!("{}: {error}", scratch.display())))?;
