@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use tidegate_components::contract::{BuildContext, SourceConfig};
 use tidegate_components::options::{Buffer, WhenFull};
-use tidegate_components::wiring::{Input, Node, Part, join};
+use tidegate_components::wiring::{Input, Node, Part};
 use tidegate_flow::StageKind;
-use tidegate_runtime::Pipeline;
 
 use crate::nearest::did_you_mean;
 use crate::plan::Plan;
 use crate::problem::{Code, Problem, Problems};
-use crate::wire::{Wired, describe, part, refused};
+use crate::wire::{Wired, built, part};
 
 /// The name of the source. A dot is in no name that a user can give.
 pub const SOURCE: &str = "replay.from_disk";
@@ -67,21 +66,7 @@ pub fn wire_from(
             part: Part::Source(source),
         },
     );
-    let builder = Pipeline::builder("replay").budget(plan.settings.memory.bytes());
-    let layout = match join(&builder, parts, &cx) {
-        Ok(layout) => layout,
-        Err(errors) => {
-            errors.into_iter().for_each(|error| problems.push(refused(plan, error)));
-            return Err(problems);
-        }
-    };
-    match builder.build() {
-        Ok(pipeline) => Ok(Wired { pipeline, layout, nodes }),
-        Err(errors) => {
-            errors.errors().iter().for_each(|error| problems.push(describe(plan, error)));
-            Err(problems)
-        }
-    }
+    built(plan, "replay", nodes, parts, &cx)
 }
 
 /// The component and all that its records can come to, without what takes dead letters alone.

@@ -40,8 +40,20 @@ pub fn wire(plan: &Plan, name: &str, cx: &BuildContext) -> Result<Wired, Problem
     if problems.has_errors() {
         return Err(problems);
     }
+    built(plan, name, nodes, parts, &cx)
+}
+
+/// Joins the parts that were made of these nodes of a plan, and builds the pipeline.
+pub(crate) fn built(
+    plan: &Plan,
+    name: &str,
+    nodes: Vec<usize>,
+    parts: Vec<Node>,
+    cx: &BuildContext,
+) -> Result<Wired, Problems> {
+    let mut problems = Problems::new();
     let builder = Pipeline::builder(name).budget(plan.settings.memory.bytes());
-    let layout = match join(&builder, parts, &cx) {
+    let layout = match join(&builder, parts, cx) {
         Ok(layout) => layout,
         Err(errors) => {
             errors.into_iter().for_each(|error| problems.push(refused(plan, error)));

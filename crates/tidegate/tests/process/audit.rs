@@ -1,6 +1,6 @@
 //! `tidegate audit`, beside a pipeline, after it was killed, and over its runs.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::child::{Program, folder, free_address, tidegate};
+use crate::child::{Program, folder, free_address, request, tidegate};
 
 /// A receiver that is down until it is not, and refuses what it does not like.
 fn receiver(is_up: &Arc<AtomicBool>) -> SocketAddr {
@@ -18,18 +18,7 @@ fn receiver(is_up: &Arc<AtomicBool>) -> SocketAddr {
     let serve = move |stream: std::net::TcpStream, is_up: Arc<AtomicBool>| {
         let mut answers = stream.try_clone().unwrap();
         let mut requests = BufReader::new(stream);
-        loop {
-            let (mut length, mut line) = (0, String::new());
-            while requests.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            if line.is_empty() || requests.read_exact(&mut body).is_err() {
-                return;
-            }
+        while let Some(body) = request(&mut requests) {
             let status = match (is_up.load(Ordering::Relaxed), String::from_utf8_lossy(&body).contains("bad")) {
                 (false, _) => "503 Service Unavailable",
                 (true, true) => "400 Bad Request",

@@ -33,6 +33,19 @@ pub(crate) fn tidegate(verb: &str) -> Command {
     command
 }
 
+/// The body of the next request of an HTTP connection; `None` at its end.
+pub(crate) fn request(from: &mut impl std::io::BufRead) -> Option<Vec<u8>> {
+    let (mut length, mut line) = (0, String::new());
+    while from.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    (!line.is_empty() && from.read_exact(&mut body).is_ok()).then_some(body)
+}
+
 /// Waits until something is done, and looks for that now and then.
 ///
 /// # Panics

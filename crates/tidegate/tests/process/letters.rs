@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::child::{FILE, LONG, Program, folder, tidegate};
+use crate::child::{FILE, LONG, Program, folder, request, tidegate};
 
 /// Takes lines over HTTP. Until it is mended, it answers 400 to whatever has a poisoned line in it.
 #[derive(Clone)]
@@ -49,18 +49,7 @@ impl Receiver {
         stream.set_nodelay(true).unwrap();
         let mut answers = stream.try_clone().unwrap();
         let mut requests = BufReader::new(stream);
-        loop {
-            let (mut length, mut line) = (0, String::new());
-            while requests.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            if line.is_empty() || requests.read_exact(&mut body).is_err() {
-                return;
-            }
+        while let Some(body) = request(&mut requests) {
             self.requests.fetch_add(1, Ordering::Relaxed);
             let lines = || body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             let is_poisoned = lines().any(|line| line.windows(POISON.len()).any(|part| part == POISON));
